@@ -1,0 +1,48 @@
+"""What tests of several packages share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+        if item.get_closest_marker("shared") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason="the real images and weights are not here"))
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def shared_root() -> Path:
+    return SHARED
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of tiny images, one folder per class, told apart by colour."""
+
+    def make(classes: int = 2, per_class: int = 10, size: int = 32, root: str = "images") -> Path:
+        generator = np.random.default_rng(0)
+        for index in range(classes):
+            folder = tmp_path / root / f"class-{index}"
+            folder.mkdir(parents=True)
+            for number in range(per_class):
+                pixels = generator.integers(0, 120, (size, size, 3), dtype=np.uint8)
+                pixels[..., index % 3] += 120
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+        return tmp_path / root
+
+    return make

@@ -1,0 +1,56 @@
+"""Small datasets on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from tl_hpo.data.phantom_render import FINDINGS, render_video
+from tl_hpo.data.phantom_scene import make_bank
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(scope="session")
+def frames() -> np.ndarray:
+    """Eight small phantom frames, uint8 [8, 32, 32, 3]."""
+    rng = np.random.default_rng(0)
+    return render_video(rng, make_bank(0), frozenset(FINDINGS[:1]), 8, 32, 0.5)
+
+
+@pytest.fixture
+def plant(tmp_path: Path, frames: np.ndarray) -> Callable[..., Path]:
+    """Write phantom frames as the files named (relative to a new root) and return the root."""
+
+    def write(*names: str) -> Path:
+        root = tmp_path / "images"
+        for index, name in enumerate(names):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frames[index % len(frames)]).save(root / name)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def dataset() -> Callable[..., DictConfig]:
+    """Read conf/dataset/<name>.yaml with some keys replaced."""
+
+    def read(name: str, **replaced: object) -> DictConfig:
+        return OmegaConf.merge(OmegaConf.load(CONF / "dataset" / f"{name}.yaml"), replaced)
+
+    return read
+
+
+@pytest.fixture
+def split_config() -> Callable[..., DictConfig]:
+    """Read conf/split/random.yaml below a top-level seed of 0, with some keys replaced."""
+
+    def read(**replaced: object) -> DictConfig:
+        split = OmegaConf.merge(OmegaConf.load(CONF / "split" / "random.yaml"), replaced)
+        return OmegaConf.create({"seed": 0, "split": split}).split
+
+    return read

@@ -1,0 +1,187 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tl_hpo.data import images as module
+from tl_hpo.data.images import cached_images, decode, load_images
+from tl_hpo.data.sources import load_table
+from tl_hpo.errors import UserError
+
+NAMES = [f"{folder}/{i}.png" for folder in ("a", "b") for i in range(10)]
+
+
+@pytest.fixture
+def root(plant):
+    return plant(*NAMES)
+
+
+@pytest.fixture
+def load(dataset, root):
+    def run(size=16, function=load_images, **keywords):
+        return function(load_table(dataset("folder", root=root)), size, **keywords)
+
+    return run
+
+
+def test_images_are_squashed_to_height_and_width(load, frames):
+    _, images = load((8, 12))
+    assert images.shape == (20, 8, 12, 3)
+    assert images.dtype == np.uint8
+    expected = Image.fromarray(frames[0]).resize((12, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(images[0], np.asarray(expected))
+
+
+def test_any_number_of_threads_gives_the_same(load):
+    np.testing.assert_array_equal(load(workers=1)[1], load(workers=7)[1])
+
+
+def test_exif_orientation_is_respected(tmp_path, frames):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: to be shown rotated by 270 degrees
+    Image.fromarray(frames[0]).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(decode(tmp_path / "x.png", (32, 32)), np.rot90(frames[0], -1))
+
+
+def test_reduced_jpeg_decoding_changes_next_to_nothing(tmp_path, frames):
+    large = Image.fromarray(frames[0]).resize((800, 600), Image.Resampling.BICUBIC)
+    large.save(tmp_path / "x.jpg", quality=95)
+    with Image.open(tmp_path / "x.jpg") as image:
+        full = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR), dtype=float)
+    assert np.abs(decode(tmp_path / "x.jpg", (64, 64)) - full).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", "png"), ("CMYK", "tiff"), ("CMYK", "jpg"), ("P", "png"), ("1", "png"), ("RGBA", "png")],
+)
+def test_every_colour_mode_becomes_rgb(tmp_path, frames, mode, suffix):
+    path = tmp_path / f"x.{suffix}"
+    source = Image.fromarray(frames[0]).convert(mode)
+    source.save(path, quality=100)
+    difference = decode(path, (32, 32)).astype(float) - np.asarray(source.convert("RGB"))
+    assert np.abs(difference).mean() < 1  # even at this quality JPEG loses a little
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    grey = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / f"x.{suffix}")
+    decoded = decode(tmp_path / f"x.{suffix}", (32, 32))
+    np.testing.assert_allclose(decoded[..., 0], grey / 257, atol=0.51)
+
+
+def test_transparent_pixels_are_black(tmp_path, frames):
+    alpha = np.zeros((32, 32, 1), dtype=np.uint8)
+    Image.fromarray(np.concatenate([frames[0], alpha], axis=2)).save(tmp_path / "x.png")
+    assert decode(tmp_path / "x.png", (32, 32)).max() == 0
+
+
+def test_few_unreadable_files_are_named_and_left_out(load, root, caplog):
+    (root / "a/notes.txt").write_text("no image")
+    (root / "b/3.png").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        table, images = load()
+    assert table.counts() == {"a": 10, "b": 9}
+    assert len(images) == 19
+    assert images.max(axis=(1, 2, 3)).all()
+    assert len(caplog.records) == 1
+    message = caplog.records[0].getMessage()
+    assert "2 of 21 files" in message
+    assert "a/notes.txt, b/3.png" in message
+
+
+def test_truncated_image_is_unreadable(load, root, caplog, frames):
+    path = root / "a/0.png"
+    path.unlink()
+    Image.fromarray(frames[0]).resize((300, 300)).save(path.with_suffix(".jpg"))
+    whole = path.with_suffix(".jpg").read_bytes()
+    path.with_suffix(".jpg").write_bytes(whole[: len(whole) // 2])
+    with caplog.at_level(logging.WARNING):
+        table, _ = load()
+    assert table.counts()["a"] == 9
+    assert "a/0.jpg" in caplog.text
+
+
+def test_decompression_bomb_is_unreadable(load, root, caplog, frames, monkeypatch):
+    Image.fromarray(frames[0]).resize((100, 100)).save(root / "a/0.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    with caplog.at_level(logging.WARNING):
+        table, _ = load()
+    assert table.counts()["a"] == 9
+    assert "DecompressionBombError" in caplog.text
+
+
+def test_float_pixels_are_unreadable(tmp_path):
+    Image.fromarray(np.ones((8, 8), dtype=np.float32)).save(tmp_path / "x.tiff")
+    with pytest.raises(ValueError, match="no known range"):
+        decode(tmp_path / "x.tiff", (8, 8))
+
+
+def test_no_readable_file_is_refused(load, root):
+    for name in NAMES:
+        (root / name).write_text("no image")
+    with pytest.raises(UserError, match=r"none of 20 files .* \(a/0.png, a/1.png, .*, \.\.\.\)"):
+        load()
+
+
+def test_too_many_unreadable_files_are_refused(load, root):
+    for name in NAMES[:3]:
+        (root / name).write_text("no image")
+    with pytest.raises(UserError, match=r"share of 0.1 .* 0.150 \(3 of 20: a/0.png"):
+        load()
+    assert len(load(max_unreadable=0.2)[0]) == 17
+
+
+def test_class_that_loses_too_many_is_refused(load, root):
+    for name in NAMES[:9]:
+        (root / name).write_text("no image")
+    with pytest.raises(UserError, match="'a' has 1"):
+        load(max_unreadable=1.0)
+
+
+@pytest.mark.parametrize("size", [0, -1, (0, 8)])
+def test_size_below_one_is_refused(load, size):
+    with pytest.raises(UserError, match="image_size must be at least 1"):
+        load(size)
+
+
+def test_share_that_is_none_is_refused(load):
+    with pytest.raises(UserError, match="max_unreadable must be a share"):
+        load(max_unreadable=10)
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """Empty the cache and return the list of files that are decoded from now on."""
+    seen = []
+    monkeypatch.setattr(module, "_cache", type(module._cache)())
+    monkeypatch.setattr(
+        module, "decode", lambda path, shape: seen.append(path) or decode(path, shape)
+    )
+    return seen
+
+
+def test_cache_spares_a_second_decoding(load, decodings):
+    _, first = load(function=cached_images)
+    _, second = load(function=cached_images)
+    assert second is first
+    assert len(decodings) == 20
+
+
+def test_cache_sees_a_changed_file_and_another_size(load, decodings, root):
+    load(function=cached_images)
+    load(8, function=cached_images)
+    (root / NAMES[0]).write_bytes((root / NAMES[1]).read_bytes())
+    _, images = load(function=cached_images)
+    np.testing.assert_array_equal(images[0], images[1])
+    assert len(decodings) == 60
+
+
+def test_cache_keeps_two_sets(load, decodings):
+    for size in (8, 9, 10, 9, 10):
+        load(size, function=cached_images)
+    assert len(decodings) == 60
+    load(8, function=cached_images)
+    assert len(decodings) == 80

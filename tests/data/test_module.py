@@ -1,0 +1,106 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tl_hpo.data.module import Batches, ImageData
+from tl_hpo.data.split import Split
+from tl_hpo.errors import UserError
+
+NOTHING = np.empty(0, dtype=np.int64)
+SPLIT = Split(np.arange(0, 14), np.arange(14, 20), NOTHING)
+LABELS = np.array([0, 1] * 7 + [2, 0, 2, 1, 2, 2], dtype=np.int64)
+
+
+@pytest.fixture
+def make():
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 4, 3), dtype=np.uint8)
+
+    def data(batch_size=4, seed=0, split=SPLIT):
+        return ImageData(images, LABELS, split, batch_size, seed)
+
+    return data
+
+
+def order(loader) -> list[list[float]]:
+    return [images.float().mean(dim=(1, 2, 3)).tolist() for images, _ in loader]
+
+
+def test_batches_are_bytes_in_channels_last_layout(make):
+    data = make()
+    images, labels = next(iter(data.val_dataloader()))
+    assert images.shape == (4, 3, 6, 4)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == torch.int64
+
+
+def test_validation_comes_in_order_with_its_labels(make):
+    data = make()
+    images, labels = (torch.cat(parts) for parts in zip(*data.val_dataloader(), strict=True))
+    assert torch.equal(images, data.images[14:].permute(0, 3, 1, 2))
+    assert labels.tolist() == LABELS[14:].tolist()
+
+
+def test_training_visits_every_image_once_an_epoch_and_in_another_order(make):
+    loader = make().train_dataloader()
+    first, second = order(loader), order(loader)
+    assert first != second
+    assert sorted(chain(*first)) == sorted(chain(*second))
+    assert len(list(chain(*first))) == 14
+    assert len(loader) == len(first) == 4
+
+
+def test_modules_made_alike_give_the_same_batches(make):
+    one, two = make().train_dataloader(), make().train_dataloader()
+    assert [order(one), order(one)] == [order(two), order(two)]
+
+
+def test_another_seed_gives_another_order(make):
+    assert order(make(seed=0).train_dataloader()) != order(make(seed=1).train_dataloader())
+
+
+def test_order_neither_reads_nor_moves_the_global_generator(make):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = order(make().train_dataloader())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert order(make().train_dataloader()) == first
+
+
+def test_last_single_image_joins_the_batch_before_it(make):
+    split = Split(np.arange(0, 13), np.arange(13, 20), NOTHING)
+    sizes = [len(batch) for batch in order(make(4, split=split).train_dataloader())]
+    assert sizes == [4, 4, 5]
+
+
+@given(st.integers(0, 60), st.integers(1, 70))
+def test_batches_cover_all_positions_and_are_never_single_by_chance(length, batch_size):
+    batches = list(Batches(length, batch_size, None))
+    assert list(chain(*batches)) == list(range(length))
+    assert len(Batches(length, batch_size, None)) == len(batches)
+    if length > 1 and batch_size > 1:
+        assert all(2 <= len(batch) <= batch_size + 1 for batch in batches)
+
+
+def test_no_test_side_gives_no_batches(make):
+    assert order(make().test_dataloader()) == []
+
+
+def test_majority_share_is_that_of_the_validation_side(make):
+    assert make().majority_share == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_batch_size_below_one_is_refused(make, batch_size):
+    with pytest.raises(UserError, match=f"batch_size must be at least 1, got {batch_size}"):
+        make(batch_size)
+
+
+def test_images_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\[n, H, W, 3\]"):
+        ImageData(np.zeros((20, 3, 4, 4), dtype=np.uint8), LABELS, SPLIT, 4, 0)

@@ -1,0 +1,49 @@
+import matplotlib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tl_hpo.reporting.figures.style import STYLE, colours, drawing, shortened, wrapped
+
+
+def test_saves_a_png_of_about_the_size_asked(tmp_path):
+    with drawing(tmp_path / "a.png", 4, 3, "title") as figure:
+        figure.add_subplot()
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.format == "PNG"
+        assert image.width == pytest.approx(800, rel=0.1)
+        assert image.height == pytest.approx(600, rel=0.1)
+
+
+def test_failure_leaves_the_earlier_figure(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"earlier")
+    with pytest.raises(ZeroDivisionError), drawing(path, 4, 3, "title"):
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_global_settings_are_left_alone(tmp_path):
+    before = {name: matplotlib.rcParams[name] for name in STYLE}
+    with drawing(tmp_path / "a.png", 4, 3, "$not math$"):
+        pass
+    assert {name: matplotlib.rcParams[name] for name in STYLE} == before
+
+
+@given(st.text(max_size=60), st.integers(4, 40))
+def test_shortened_text_fits(text, characters):
+    short = shortened(text, characters)
+    assert len(short) <= characters
+    assert short == text or len(short) == characters
+
+
+def test_long_title_is_wrapped():
+    assert "\n" in wrapped("word " * 30, 4, 12.5)
+
+
+def test_each_name_has_one_colour():
+    shades = colours(["a", "b", "a", "c"])
+    assert list(shades) == ["a", "b", "c"]
+    assert len(set(shades.values())) == 3

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+
+from tl_hpo.errors import UserError
+from tl_hpo.reporting.__main__ import main
+from tl_hpo.reporting.report import write_comparison, write_report
+from tl_hpo.search.slices import Slice
+
+pytestmark = pytest.mark.usefixtures("instant")
+
+FIGURES = {
+    "accuracy_over_time.png",
+    "confusion_matrix.png",
+    "class_examples.png",
+    "mistaken_pairs.png",
+    "convergence_shared.png",
+    "convergence_layer.png",
+}
+SLICE = Slice("a", "lr", True, x=[0.1, 1], mean=[0.5, 0.6], std=[0.1, 0.1], acquisition=[0, 1])
+
+
+def _names(paths):
+    assert all(path.is_file() for path in paths)
+    return {path.name for path in paths}
+
+
+def test_writes_every_table_and_figure(fake_run):
+    folder = fake_run()
+    names = _names(write_report(folder, {"shared": [SLICE], "layer": []}))
+    assert names == {*FIGURES, "per_class.csv", "summary.md", "acquisition_shared.png"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        *FIGURES,
+        "acquisition_shared.png",
+    }
+
+
+def test_strategies_of_a_dataset_are_drawn_together(fake_run):
+    fake_run("separate", seed=1)
+    folder = fake_run("shared", images=False)
+    names = _names(write_report(folder))
+    assert "strategies_over_time.png" in names
+    assert "| validation accuracy, strategy separate | 0.63 | 0." in (
+        folder / "summary.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_experiment_on_other_images_is_not_compared(fake_run):
+    other = fake_run("separate") / "experiment.json"
+    other.write_text(json.dumps({**json.loads(other.read_text()), "dataset_root": "elsewhere"}))
+    assert "strategies_over_time.png" not in _names(write_report(fake_run("shared", images=False)))
+
+
+def test_broken_neighbour_is_left_out_and_named(fake_run, caplog):
+    (fake_run("separate") / "best.json").write_text("{")
+    assert "summary.md" in _names(write_report(fake_run("shared", images=False)))
+    assert "best.json" in caplog.text
+
+
+def test_comparison_needs_two_experiments(fake_run, tmp_path):
+    folder = fake_run("shared")
+    assert write_comparison(folder.parent, tmp_path) == []
+    fake_run("separate", images=False)
+    assert _names(write_comparison(folder.parent, tmp_path)) == {"strategies_over_time.png"}
+
+
+def test_missing_images_stop_no_other_figure(fake_run, caplog):
+    names = _names(write_report(fake_run(images=False)))
+    assert names >= FIGURES - {"class_examples.png", "mistaken_pairs.png"}
+    assert "class_examples.png was not written: FileNotFoundError" in caplog.text
+
+
+def test_only_what_the_files_allow(fake_run):
+    folder = fake_run()
+    for name in ("curves.csv", "predictions.csv", "split.csv", "best_model/metrics.json"):
+        (folder / name).unlink()
+    names = _names(write_report(folder))
+    assert names == {"summary.md", "convergence_shared.png", "convergence_layer.png"}
+
+
+def test_step_name_cannot_leave_the_folder(fake_run):
+    folder = fake_run(steps=("../up", "layer"))
+    assert "convergence_.._up.png" in _names(write_report(folder))
+
+
+def test_titles_say_that_images_are_synthetic(fake_run, monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        "tl_hpo.reporting.figures.class_examples.draw",
+        lambda *_, path, title: titles.append(title),
+    )
+    write_report(fake_run(synthetic=True))
+    assert titles == ["Examples of each class · kvasir · synthetic images"]
+
+
+def test_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(UserError):
+        write_report(tmp_path)
+
+
+def test_command_line_prints_what_it_wrote(fake_run, capsys):
+    assert main([str(fake_run(n_trials=1))]) == 0
+    assert "summary.md" in capsys.readouterr().out
+
+
+def test_command_line_tells_a_mistake_in_one_line_and_returns_2(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

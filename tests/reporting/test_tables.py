@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+
+from tl_hpo.files import read_csv
+from tl_hpo.reporting.paper import comparison_table
+from tl_hpo.reporting.records import read_run
+from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
+
+
+def _summary(run, tmp_path, rows=()):
+    write_summary(run, rows, tmp_path / "summary.md")
+    return (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_per_class_csv_has_a_row_per_class_and_the_average(fake_run, tmp_path):
+    run = read_run(fake_run())
+    write_per_class(run.metrics, run.experiment.classes, tmp_path / "per_class.csv")
+    rows = read_csv(tmp_path / "per_class.csv")
+    assert [row["class"] for row in rows] == [*run.experiment.classes, "average"]
+    assert float(rows[-1]["f1"]) == pytest.approx(run.metrics.validation["f1"])
+    assert sum(int(row["tp"]) + int(row["fn"]) for row in rows[:-1]) == 20
+
+
+def test_best_configuration_in_words(fake_run):
+    trial = replace(
+        read_run(fake_run()).trials[0],
+        model="vgg16",
+        head_optimizer="adam",
+        head_lr=0.01,
+        finetune_optimizer="sgd",
+        finetune_lr=0.5,
+        delimiting_layer=12.0,
+        n_layers=19,
+    )
+    assert in_words(trial) == (
+        "Model vgg16; classification block with adam at learning rate 0.01; fine-tuning with sgd "
+        "at learning rate 0.5; delimiting layer 12 of 19 (those before are frozen)."
+    )
+
+
+def test_phase_that_was_not_run_is_not_told(fake_run):
+    trial = replace(read_run(fake_run()).trials[0], finetune_optimizer="", finetune_lr=None)
+    assert "fine-tuning" not in in_words(trial)
+
+
+def test_best_trial_ignores_failed_ones(fake_run):
+    trials = read_run(fake_run()).trials
+    failed = replace(trials[0], state="FAIL", val_accuracy=0.99)
+    assert best_trial([failed, trials[1]]) == trials[1]
+    assert best_trial([failed]) is None
+
+
+def test_summary_says_that_validation_was_tuned_on(fake_run, tmp_path):
+    run = read_run(fake_run())
+    assert "There is no test side" in _summary(run, tmp_path)
+    tested = replace(run, best=replace(run.best, test=run.best.validation))
+    assert "| metric | validation | test |" in _summary(tested, tmp_path)
+
+
+def test_summary_says_that_images_are_synthetic(fake_run, tmp_path):
+    run = read_run(fake_run())
+    assert "synthetic" not in _summary(run, tmp_path)
+    synthetic = replace(run, experiment=replace(run.experiment, synthetic=True))
+    assert "The images are synthetic" in _summary(synthetic, tmp_path)
+
+
+def test_summary_quotes_the_command_that_trains_it_again(fake_run, tmp_path):
+    text = _summary(read_run(fake_run()), tmp_path)
+    assert "python train.py model=vgg16 optimizer=adam 'search.models=[a,b]'" in text
+
+
+def test_summary_counts_the_trials_of_each_step(fake_run, tmp_path):
+    text = _summary(read_run(fake_run()), tmp_path)
+    assert "| shared | 5 | 3 | 1 | 1 |" in text
+    assert "| layer | 5 | 3 | 1 | 1 |" in text
+
+
+def test_summary_compares_with_the_paper_only_where_it_can(fake_run, tmp_path):
+    run = read_run(fake_run())
+    assert "Beside the paper" not in _summary(run, tmp_path)
+    text = _summary(run, tmp_path, comparison_table("kvasir", {}, "shared"))
+    assert "Borgli et al. 2019" in text
+    assert "InceptionResNetV2" in text
+
+
+def test_class_name_cannot_break_the_table(fake_run, tmp_path):
+    run = read_run(fake_run(classes=("a|b", "c")))
+    assert "| a\\|b |" in _summary(run, tmp_path)
+
+
+def test_summary_of_an_experiment_without_a_finished_trial(fake_run, tmp_path):
+    run = replace(read_run(fake_run()), best=None, metrics=None, trials=[])
+    assert "No trial has finished yet." in _summary(run, tmp_path)

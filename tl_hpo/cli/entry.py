@@ -1,0 +1,128 @@
+"""Entry points: Hydra's, with the user's mistakes told in one line."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tl_hpo.config import CONF_DIR, group_options, register_resolvers
+from tl_hpo.errors import UserError, unknown
+
+USER_MISTAKE = 2
+
+Task = Callable[[DictConfig], None]
+
+
+def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Make a function the command that composes ``config_name`` and runs it.
+
+    A user's mistake ends it with exit code 2 and one line on standard error, without a
+    traceback; whatever else goes wrong keeps Python's.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        register_resolvers()
+
+        @functools.wraps(task)
+        def job(config: DictConfig) -> None:
+            with user_errors():  # here too: Hydra would print a line of its own first
+                task(config)
+
+        command = hydra.main(
+            version_base="1.3", config_path=str(CONF_DIR), config_name=config_name
+        )(job)
+
+        def run() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
+            with user_errors():
+                command()
+
+        return run
+
+    return decorate
+
+
+class user_errors:  # noqa: N801 - reads as a statement: with user_errors():
+    """Turn a user's mistake within the block into one line and exit code 2."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate."""
+        message = one_line(error) if error is not None else None
+        if message is not None:
+            print(f"error: {message}", file=sys.stderr)
+            sys.exit(USER_MISTAKE)
+
+
+def one_line(error: BaseException) -> str | None:
+    """Return what to tell the user of a mistake of theirs, or None for any other error."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    if isinstance(error, MissingConfigException):
+        return str(_missing_config(error))
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _configuration(error)
+    if isinstance(error, OSError) and _from_hydra(error):
+        return (
+            f"the run folder must be writable, got {error.filename!r} ({error.strerror}); "
+            "set runs_dir=DIR to a folder that you may write to."
+        )
+    return None
+
+
+def _missing_config(error: MissingConfigException) -> UserError:
+    found = re.search(r"Could not find '(\w+)/([^']+)'", str(error))
+    if not found or not group_options(found[1]):
+        return UserError(str(error).splitlines()[0])
+    return unknown(found[1], found[2], group_options(found[1]))
+
+
+def _configuration(error: Exception) -> str:
+    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    top = str(error).splitlines()[0].strip()
+    first = lines[0] if lines else type(error).__name__
+    reason = top if first in top else f"{top} {first}"
+    return f"the configuration must be one that Hydra can compose: {reason} (see --help, --cfg job)."
+
+
+def _from_hydra(error: OSError) -> bool:
+    """Tell whether Hydra failed to make its run folder or the log file in it."""
+    trace = error.__traceback__
+    while trace is not None:
+        if "hydra" in Path(trace.tb_frame.f_code.co_filename).parts:
+            inner = trace.tb_next
+            while inner is not None and inner.tb_next is not None:
+                inner = inner.tb_next
+            return inner is None or "tl_hpo" not in inner.tb_frame.f_code.co_filename
+        trace = trace.tb_next
+    return False
+
+
+def run_folder() -> Path:
+    """Return the run folder of the Hydra job, made by now.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    probe = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"the run folder must be writable, got {str(folder)!r} ({error.strerror}); "
+            "set runs_dir=DIR to a folder that you may write to."
+        ) from error
+    return folder

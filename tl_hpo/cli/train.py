@@ -1,0 +1,37 @@
+"""One trial, as train.py runs it."""
+
+import logging
+
+from omegaconf import DictConfig
+
+from tl_hpo.cli.entry import run_folder
+from tl_hpo.data.split import write_split
+from tl_hpo.training.result import MODEL_FOLDER, TrialResult
+from tl_hpo.training.trial import check_config, input_size, load_data, run_trial
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> TrialResult:
+    """Run the trial that ``config`` describes and tell its result."""
+    folder = run_folder()
+    check_config(config)
+    data = load_data(config, input_size(config))
+    write_split(folder / "split.csv", data.table, data.split)
+    keep = bool(config.save_model)
+    result = run_trial(config, folder, keep_model=lambda _: keep)
+    reason = f" ({result.reason})" if result.reason else ""
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.validation.items())
+    logger.info("Validation: %s%s", metrics, reason)
+    logger.info(
+        "Delimiting layer %d of %d, %s trainable parameters, %d epochs, %.0f s",
+        result.delimiting_layer,
+        result.n_layers,
+        f"{result.trainable_parameters:,}",
+        result.epochs,
+        result.seconds,
+    )
+    logger.info("Result: %s", folder / "result.json")
+    if keep:
+        logger.info("Model: %s", folder / MODEL_FOLDER)
+    return result

@@ -1,0 +1,1 @@
+"""Backbones and their ordered layers, freezing, the Lightning module."""

@@ -1,0 +1,100 @@
+"""The Lightning module of one phase."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+
+from tl_hpo.models.transfer import TransferModel
+
+OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
+
+
+class PhaseTask(L.LightningModule):
+    """Trains what is not frozen in ``model``, by cross-entropy, with an optimizer of its own.
+
+    After each validation ``predicted`` and ``confidence`` hold, on the host and in the order of
+    the validation side, the predicted classes [images] and their probabilities [images].
+
+    Args:
+        model: frozen as the phase wants it.
+        optimizer: makes the optimizer from the trainable parameters.
+        cosine_epochs: epochs over which the learning rate falls to zero along a cosine;
+            None keeps it constant.
+
+    """
+
+    def __init__(
+        self, model: TransferModel, optimizer: OptimizerFactory, cosine_epochs: int | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.train_loss = MeanMetric()
+        self.val_loss = MeanMetric()
+        self.predicted = torch.empty(0, dtype=torch.long)
+        self.target = torch.empty(0, dtype=torch.long)
+        self.confidence = torch.empty(0)
+        self._make_optimizer = optimizer
+        self._cosine_epochs = cosine_epochs
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean cross-entropy of (images uint8 [b, 3, h, w], labels [b])."""
+        images, labels = batch
+        loss = F.cross_entropy(self.model(images).float(), labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the losses of the epoch before."""
+        self.train_loss.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the epoch before."""
+        self.val_loss.reset()
+        self._batches = []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Keep loss and predictions of (images uint8 [b, 3, h, w], labels [b])."""
+        images, labels = batch
+        logits = self.model(images).float()
+        self.val_loss.update(F.cross_entropy(logits, labels), len(labels))
+        confidence, predicted = logits.softmax(dim=1).max(dim=1)
+        self._batches.append((predicted, labels, confidence))
+
+    def on_validation_epoch_end(self) -> None:
+        """Bring the predictions to the host, once per epoch."""
+        parts = zip(*self._batches, strict=True)
+        self.predicted, self.target, self.confidence = (torch.cat(part).cpu() for part in parts)
+        self._batches = []
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer over the trainable parameters, and the scheduler, if any.
+
+        Raises:
+            RuntimeError: the optimizer would hold other parameters than the trainable ones.
+
+        """
+        trainable = list(self.model.trainable().values())
+        optimizer = self._make_optimizer(trainable)
+        check_same_parameters(trainable, optimizer)
+        if self._cosine_epochs is None:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._cosine_epochs)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def check_same_parameters(trainable: Iterable[torch.nn.Parameter], optimizer: Optimizer) -> None:
+    """Raise RuntimeError unless ``optimizer`` holds exactly the ``trainable`` parameters."""
+    wanted = {id(parameter) for parameter in trainable}
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if wanted != held:
+        raise RuntimeError(
+            f"the optimizer must hold the {len(wanted)} trainable parameters, it holds "
+            f"{len(held & wanted)} of them and {len(held - wanted)} others"
+        )

@@ -1,0 +1,1 @@
+"""Tables and figures of experiments, made from the files of their run folders."""

@@ -1,0 +1,1 @@
+"""One module per figure; each draws records to a PNG file and touches no global plotting state."""

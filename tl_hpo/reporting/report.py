@@ -1,0 +1,184 @@
+"""All tables and figures that the files of a run folder allow."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from tl_hpo.errors import UserError
+from tl_hpo.reporting import paper, tables
+from tl_hpo.reporting.figures import (
+    accuracy_over_time,
+    acquisition,
+    class_examples,
+    confusion_matrix,
+    convergence,
+    mistaken_pairs,
+    strategies_over_time,
+)
+from tl_hpo.reporting.records import Run, read_run
+from tl_hpo.search.slices import Slice
+
+log = logging.getLogger(__name__)
+
+LAYER_STEP = "layer"
+"""What the name of the step over the delimiting layer contains."""
+
+Task = tuple[Path, Callable[[Path], object]]
+
+
+def write_report(
+    run_folder: Path, slices: Mapping[str, Sequence[Slice]] | None = None
+) -> list[Path]:
+    """Write the tables and figures of an experiment into its run folder.
+
+    A table or figure that fails is logged with its reason and does not stop the others; one from
+    an earlier call is then left as it is, and so are acquisition figures without ``slices``.
+
+    Args:
+        run_folder: where optimize.py wrote; other strategies of the dataset are looked for beside
+            it.
+        slices: for each step, what the figure of its acquisition shows.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: the folder is no run folder, or one of its files cannot be understood.
+
+    """
+    run = read_run(run_folder)
+    related = _related(run)
+    tasks = [*_tables(run, related), *_figures(run), *_step_figures(run, slices or {})]
+    written = [path for path, make in tasks if _attempt(path, make)]
+    return written + _compare([run, *related], run.folder / "figures")
+
+
+def write_comparison(dataset_folder: Path, into: Path) -> list[Path]:
+    """Draw the strategies that have run under ``<runs_dir>/<dataset>`` into the folder ``into``.
+
+    Returns the files written, none if fewer than two experiments have a curve.
+    """
+    return _compare(_runs(sorted(Path(dataset_folder).iterdir())), into)
+
+
+def _related(run: Run) -> list[Run]:
+    """Return the experiments beside this one that are on the same images and classes."""
+    folder = run.folder.resolve()
+    others = _runs(path for path in sorted(folder.parent.iterdir()) if path != folder)
+    about = (run.experiment.dataset, run.experiment.dataset_root, set(run.experiment.classes))
+    return [
+        other
+        for other in others
+        if about
+        == (other.experiment.dataset, other.experiment.dataset_root, set(other.experiment.classes))
+    ]
+
+
+def _runs(folders: Iterator[Path] | Sequence[Path]) -> list[Run]:
+    found = []
+    for folder in folders:
+        if not (folder / "curves.csv").is_file():
+            continue
+        try:
+            found.append(read_run(folder))
+        except UserError as error:
+            log.warning("Left out of the comparison: %s", error)
+    return found
+
+
+def _compare(runs: Sequence[Run], into: Path) -> list[Path]:
+    drawn = {run.folder.resolve().name: run.epochs for run in runs if run.epochs}
+    if len(drawn) < 2:
+        return []
+    path = into / "strategies_over_time.png"
+    title = _title(runs[0], "Validation accuracy over time, all strategies", strategy=False)
+    make = partial(strategies_over_time.draw, drawn, title=title)
+    return [path] if _attempt(path, make) else []
+
+
+def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
+    if run.metrics is not None:
+        make = partial(tables.write_per_class, run.metrics, run.experiment.classes)
+        yield run.folder / "per_class.csv", make
+    yield (
+        run.folder / "summary.md",
+        partial(tables.write_summary, run, _beside_paper(run, related)),
+    )
+
+
+def _figures(run: Run) -> Iterator[Task]:
+    folder, classes, root = run.folder / "figures", run.experiment.classes, run.root
+    if run.epochs:
+        title = _title(run, "Validation accuracy over time")
+        yield (
+            folder / "accuracy_over_time.png",
+            partial(accuracy_over_time.draw, run.epochs, title=title),
+        )
+    if run.metrics is not None:
+        title = _title(run, "Confusion matrix, validation side")
+        draw = partial(confusion_matrix.draw, run.metrics.confusion, classes, title=title)
+        yield folder / "confusion_matrix.png", draw
+    if run.split and root is not None:
+        title = _title(run, "Examples of each class", strategy=False)
+        examples = partial(class_examples.draw, run.split, classes, root, title=title)
+        yield folder / "class_examples.png", examples
+    validation = [row for row in run.predictions if row.side == "validation"]
+    if validation and root is not None:
+        title = _title(run, "Classes taken for each other, validation side")
+        pairs = partial(mistaken_pairs.draw, validation, root, title=title)
+        yield folder / "mistaken_pairs.png", pairs
+
+
+def _step_figures(run: Run, slices: Mapping[str, Sequence[Slice]]) -> Iterator[Task]:
+    folder = run.folder / "figures"
+    for step, own in tables.steps_of(run.trials).items():
+        asked = [trial for trial in own if trial.state != "RUNNING"]
+        if asked:
+            title = _title(run, f"Convergence of step {step}")
+            points = convergence.scaled_points(asked)
+            draw = partial(convergence.draw, asked, title=title, points=points)
+            yield folder / f"convergence_{_file_name(step)}.png", draw
+    for step, lines in slices.items():
+        if lines:
+            title = _title(run, f"Model and acquisition of step {step}")
+            path = folder / f"acquisition_{_file_name(step)}.png"
+            yield path, partial(acquisition.draw, lines, title=title)
+
+
+def _attempt(path: Path, make: Callable[..., object]) -> bool:
+    """Make one file and return whether that worked: no figure is worth losing the others."""
+    try:
+        make(path=path)
+    except Exception as error:
+        log.warning("%s was not written: %s: %s", path.name, type(error).__name__, error)
+        return False
+    return True
+
+
+def _title(run: Run, what: str, strategy: bool = True) -> str:
+    parts = [what, run.experiment.dataset]
+    if strategy:
+        parts.append(f"strategy {run.experiment.strategy}")
+    return " · ".join([*parts, "synthetic images"] if run.experiment.synthetic else parts)
+
+
+def _file_name(step: str) -> str:
+    return re.sub(r"[^\w.-]", "_", step)
+
+
+def _beside_paper(run: Run, related: Sequence[Run]) -> list[paper.Comparison]:
+    """Compare with the paper; of several experiments of a strategy, this one or else the best."""
+    achieved: dict[str, paper.Achieved] = {}
+    ranked = sorted((r for r in related if r.best), key=lambda r: r.best.val_accuracy)  # type: ignore[union-attr]
+    for one in (*ranked, run):
+        if one.best is not None:
+            earlier = [t for t in one.trials if LAYER_STEP not in t.step]
+            before = tables.best_trial(earlier) if len(earlier) < len(one.trials) else None
+            achieved[one.experiment.strategy] = paper.Achieved(
+                accuracy=one.best.val_accuracy,
+                f1=one.best.validation.get("f1"),
+                before_layers=before.val_accuracy if before else None,
+            )
+    return paper.comparison_table(run.experiment.dataset, achieved, run.experiment.strategy)

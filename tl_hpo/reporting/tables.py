@@ -1,0 +1,173 @@
+"""The tables of a run folder: per_class.csv and summary.md."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from tl_hpo.files import write_csv, write_text
+from tl_hpo.reporting import paper
+from tl_hpo.reporting.records import Best, ModelMetrics, Run, Trial
+from tl_hpo.training.metrics import HEADLINE, ClassMetrics, averages
+
+COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
+AVERAGE = "average"
+
+SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
+TUNED_ON = (
+    "There is no test side: the search chose its hyperparameters by these validation images, so "
+    "its figures are optimistic for new images."
+)
+TESTED = (
+    "The search chose its hyperparameters by the validation images and never saw the test images: "
+    "the test figures are the ones to expect on new images."
+)
+AVERAGES = (
+    "Averages are over the classes that occur. Accuracy is one class against the rest, and its "
+    "average is therefore higher than the share of correct images."
+)
+
+
+def write_per_class(metrics: ModelMetrics, classes: Sequence[str], path: Path) -> None:
+    """Write a row of metrics per class, and their average as the last row."""
+    write_csv(path, COLUMNS, _class_rows(metrics, classes))
+
+
+def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> None:
+    """Write what came out as Markdown; ``rows`` are set beside the paper's, none for no table."""
+    name = run.experiment
+    sections = [
+        f"# {_plain(name.dataset)}: strategy {_plain(name.strategy)}",
+        SYNTHETIC if name.synthetic else "",
+        *_best(run),
+        *_per_class(run),
+        "## Steps",
+        _steps(run.trials),
+        *_beside_paper(name.dataset, rows),
+    ]
+    write_text(path, "\n\n".join(section for section in sections if section) + "\n")
+
+
+def in_words(trial: Trial) -> str:
+    """Describe the configuration of a trial in a sentence."""
+    parts = [
+        f"Model {trial.model}",
+        _phase("classification block", trial.head_optimizer, trial.head_lr),
+        _phase("fine-tuning", trial.finetune_optimizer, trial.finetune_lr),
+    ]
+    if trial.delimiting_layer is not None:
+        total = f" of {trial.n_layers}" if trial.n_layers else ""
+        parts.append(
+            f"delimiting layer {trial.delimiting_layer:g}{total} (those before are frozen)"
+        )
+    return "; ".join(part for part in parts if part) + "."
+
+
+def steps_of(trials: Sequence[Trial]) -> Mapping[str, list[Trial]]:
+    """Return the trials by step, in the order of the file, each step's by number."""
+    steps: dict[str, list[Trial]] = {}
+    for trial in trials:
+        steps.setdefault(trial.step, []).append(trial)
+    return {step: sorted(own, key=lambda t: t.number) for step, own in steps.items()}
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """Return the first trial with the highest accuracy, ``None`` if none has one."""
+    scored = [trial for trial in trials if trial.scored]
+    return max(scored, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+
+
+def _phase(name: str, optimizer: str, rate: float | None) -> str:
+    if not optimizer:
+        return ""
+    return f"{name} with {optimizer}" + (f" at learning rate {rate:.4g}" if rate else "")
+
+
+def _best(run: Run) -> list[str]:
+    if run.best is None:
+        return ["No trial has finished yet."]
+    best = run.best
+    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
+    again = "python train.py " + " ".join(shlex.quote(entry) for entry in best.overrides)
+    return [
+        "## Best configuration",
+        _plain(in_words(own[0])) if own else "",
+        f"Trial {best.number} of step {_plain(best.step)}, validation accuracy "
+        f"{best.val_accuracy:.4f}. To train it again:",
+        f"```\n{again}\n```",
+        "## Metrics",
+        _headline(best),
+        TUNED_ON if best.test is None else TESTED,
+    ]
+
+
+def _headline(best: Best) -> str:
+    sides = {"validation": best.validation, **({"test": best.test} if best.test else {})}
+    rows = [[name, *(_number(side.get(name)) for side in sides.values())] for name in HEADLINE]
+    return _table(["metric", *sides], rows)
+
+
+def _per_class(run: Run) -> list[str]:
+    if run.metrics is None:
+        return []
+    rows = [
+        [_plain(str(row["class"])), *(_number(row[name]) for name in COLUMNS[1:])]
+        for row in _class_rows(run.metrics, run.experiment.classes)
+    ]
+    return ["## Classes, validation side", _table(COLUMNS, rows), AVERAGES]
+
+
+def _class_rows(metrics: ModelMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
+    named = [*zip(classes, metrics.per_class, strict=True), (AVERAGE, averages(metrics.per_class))]
+    return [{"class": name, **asdict(row)} for name, row in named]
+
+
+def _steps(trials: Sequence[Trial]) -> str:
+    header = ["step", "trials", "finished", "cancelled early", "failed", "best", "trial", "hours"]
+    return _table(header, [_step_row(step, own) for step, own in steps_of(trials).items()])
+
+
+def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
+    best = best_trial(trials)
+    states = [sum(t.state == state for t in trials) for state in ("COMPLETE", "PRUNED", "FAIL")]
+    hours = sum(trial.seconds or 0.0 for trial in trials) / 3600
+    return [
+        _plain(step),
+        str(len(trials)),
+        *map(str, states),
+        _number(best.val_accuracy if best else None),
+        str(best.number) if best else "",
+        f"{hours:.2f}",
+    ]
+
+
+def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
+    if not rows:
+        return []
+    cells = [[r.figure, f"{r.published:.2f}", _number(r.ours), r.source] for r in rows]
+    configuration = paper.BEST_CONFIGURATION.get(dataset)
+    return [
+        "## Beside the paper",
+        _table(["figure", "published", "ours", "source"], cells),
+        f"Its best configuration: {configuration}." if configuration else "",
+        paper.PROTOCOL,
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, the first column to the left and the others to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown would take for markup; a folder name may hold any of it."""
+    for mark in "\\|*_`<[#":
+        text = text.replace(mark, f"\\{mark}")
+    return text

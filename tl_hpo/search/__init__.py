@@ -1,0 +1,1 @@
+"""Search spaces, samplers, strategies, studies; knows nothing of torch."""

@@ -1,0 +1,57 @@
+"""One run folder, one configuration: a changed one is refused with the difference shown."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tl_hpo.errors import UserError
+from tl_hpo.files import write_text
+
+CONFIG_FILE = "config.yaml"
+# Where results go, how they are shown, and on which device they are made.
+_IRRELEVANT = ("runs_dir", "name", "trainer", "hydra")
+_SHOWN = 5
+
+
+def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]) -> None:
+    """Keep ``config`` in the run folder, or compare it with the one that is kept there.
+
+    Args:
+        config: resolved, in plain containers.
+        held: axes of the search that the command line holds fixed.
+
+    Raises:
+        UserError: they differ in what matters.
+    """
+    kept = folder / CONFIG_FILE
+    present = {k: v for k, v in config.items() if k not in _IRRELEVANT} | {"held_fixed": sorted(held)}
+    if not kept.exists():
+        write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
+        return
+    past = OmegaConf.to_container(OmegaConf.load(kept))
+    changes = list(differences(past, present))
+    if changes:
+        more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+        raise UserError(
+            f"a run folder must be continued with the configuration it began with, got in {folder}: "
+            f"{'; '.join(changes[:_SHOWN])}{more}; repeat the first command, set name=OTHER for an "
+            "experiment of its own, or remove the folder."
+        )
+
+
+def differences(past: Any, present: Any) -> Iterator[str]:
+    """Yield ``key: then X, now Y`` for every value that differs."""
+    old, new = dict(_flat(past)), dict(_flat(present))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) or (key in old) != (key in new):
+            yield f"{key}: then {old.get(key, 'absent')}, now {new.get(key, 'absent')}"
+
+
+def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node

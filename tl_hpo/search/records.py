@@ -1,0 +1,95 @@
+"""The tables of a run folder that a search keeps up to date."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tl_hpo.files import write_csv
+from tl_hpo.search.study import CURVE, REASON, SETTINGS, result_of
+
+TRIAL_COLUMNS = (
+    "step",
+    "number",
+    "state",
+    "model",
+    "head_optimizer",
+    "head_lr",
+    "finetune_optimizer",
+    "finetune_lr",
+    "delimiting_layer",
+    "n_layers",
+    "val_accuracy",
+    "epochs",
+    "seconds",
+    "started",
+    "reason",
+)
+CURVE_COLUMNS = (
+    "step",
+    "number",
+    "phase",
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "elapsed_seconds",
+)
+
+Trials = Mapping[str, Sequence[FrozenTrial]]
+
+
+def write_trials(path: Path, trials: Trials) -> None:
+    """Write trials.csv: a row per trial of every step that has begun."""
+    rows = [
+        _trial_row(step, trial)
+        for step, of_step in trials.items()
+        for trial in of_step
+        if trial.state != TrialState.WAITING
+    ]
+    write_csv(path, TRIAL_COLUMNS, rows)
+
+
+def _trial_row(step: str, trial: FrozenTrial) -> dict[str, Any]:
+    result = result_of(trial)
+    taken = ("delimiting_layer", "n_layers", "val_accuracy", "epochs", "seconds")
+    return {
+        "step": step,
+        "number": trial.number,
+        "state": trial.state.name,
+        **trial.user_attrs.get(SETTINGS, {}),
+        **{key: result[key] for key in taken if key in result},
+        "started": _time(trial.datetime_start),
+        "reason": trial.user_attrs.get(REASON, ""),
+    }
+
+
+def _time(moment: datetime | None) -> str:
+    return moment.astimezone().isoformat(timespec="seconds") if moment else ""
+
+
+def write_curves(path: Path, trials: Trials) -> None:
+    """Write curves.csv: a row per epoch of every finished trial."""
+    rows = [
+        {"step": step, "number": trial.number, **epoch}
+        for step, of_step in trials.items()
+        for trial in of_step
+        if trial.state.is_finished()
+        for epoch in trial.user_attrs.get(CURVE, [])
+    ]
+    write_csv(path, CURVE_COLUMNS, rows)
+
+
+def last_elapsed(trials: Trials) -> float:
+    """Return the seconds that the experiment has run for, up to its last recorded epoch."""
+    return max(
+        (
+            epoch["elapsed_seconds"]
+            for of_step in trials.values()
+            for trial in of_step
+            for epoch in trial.user_attrs.get(CURVE, [])
+        ),
+        default=0.0,
+    )

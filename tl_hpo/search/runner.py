@@ -1,0 +1,25 @@
+"""What a search needs of whatever trains: an interface, so that search itself knows no torch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tl_hpo.training.result import Report, TrialResult
+
+class Runner(Protocol):
+    """Runs trials given as Hydra overrides of train.py."""
+
+    def count_layers(self, overrides: Sequence[str]) -> int:
+        """Return the number of layers of the model that ``overrides`` choose."""
+
+    def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return model, optimizers, learning rates and delimiting layer of a trial."""
+
+    def run(
+        self,
+        overrides: Sequence[str],
+        folder: Path,
+        report: Report,
+        keep_model: Callable[[TrialResult], bool],
+    ) -> TrialResult:
+        """Run one trial that writes to ``folder``."""

@@ -1,0 +1,112 @@
+"""Samplers: what proposes the next point of a search. Importing this imports none of them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tl_hpo.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+
+
+def ask_seed(seed: int, number: int) -> int:
+    """Return the seed of a search's trial ``number``: the same on every machine and run.
+
+    It is the first four bytes of SHA-256 of ``seed:number``, so in [0, 2^32), and not related
+    between neighbours.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big")
+
+
+def check_n_initial(n_initial: Any) -> int:
+    """Return a number of random trials at the start of a search, or raise the UserError."""
+    if not isinstance(n_initial, int) or n_initial < 1:
+        raise UserError(
+            f"sampler.n_initial must be a whole number of 1 or more, got {n_initial!r}; "
+            "the paper has 5"
+        )
+    return n_initial
+
+
+def make_sampler(
+    cfg: Mapping[str, Any], space: Mapping[str, BaseDistribution], seed: int
+) -> BaseSampler:
+    """Return the sampler of a config of ``conf/sampler``, for one study.
+
+    The sampler's proposals depend on the past trials, ``seed`` and the trial's number alone, so
+    the same call after a restart goes on as if there had been none.
+
+    Args:
+        cfg: ``name`` (gpyopt, gp, tpe or random) and the options of that sampler.
+        space: distributions of the search space by parameter name.
+        seed: not negative.
+
+    Raises:
+        UserError: an unknown name or option, or an option out of its range.
+
+    """
+    options = {str(key): value for key, value in cfg.items()}
+    name = str(options.pop("name", ""))
+    if name not in _SAMPLERS:
+        raise unknown("sampler.name", name, _SAMPLERS)
+    return _SAMPLERS[name](space, seed, options)
+
+
+def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+    from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
+
+    known = {"n_initial", "axes", *inspect.signature(BayesianOptimizationProposer).parameters}
+    _check_options(options, known)
+    return GPyOptSampler(seed=seed, space=space, **options)
+
+
+def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    _check_options(options, set())
+    return _reseeded(lambda each: RandomSampler(seed=each), seed)
+
+
+def _tpe(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    n_initial = _n_initial(options)
+    return _reseeded(lambda each: TPESampler(seed=each, n_startup_trials=n_initial), seed)
+
+
+def _gp(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    from optuna.samplers import GPSampler
+
+    n_initial = _n_initial(options)
+    return _reseeded(lambda each: GPSampler(seed=each, n_startup_trials=n_initial), seed)
+
+
+_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
+    "gpyopt": _gpyopt,
+    "gp": _gp,
+    "random": _random,
+    "tpe": _tpe,
+}
+
+
+def _reseeded(make: Callable[[int], BaseSampler], seed: int) -> BaseSampler:
+    from tl_hpo.search.samplers.reseeded import ReseededSampler
+
+    return ReseededSampler(make, seed)
+
+
+def _n_initial(options: dict[str, Any]) -> int:
+    _check_options(options, {"n_initial"})
+    return check_n_initial(options.get("n_initial", 5))
+
+
+def _check_options(options: dict[str, Any], known: set[str]) -> None:
+    for key in options:
+        if key not in known:
+            raise unknown("option of the sampler", key, known)

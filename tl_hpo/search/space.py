@@ -1,0 +1,167 @@
+"""Search spaces over Hydra overrides.
+
+A space is a table of dimensions; a dimension's key is the override that it sets, unless ``sets``
+names others. Read from YAML:
+
+| form | meaning |
+|---|---|
+| ``{choices: [a, b]}`` | one of the values |
+| ``{low: 0.0001, high: 1, log: true}`` | a number, its logarithm searched evenly |
+| ``{low: 0, high: n_layers, integer: true}`` | an integer; n_layers is the chosen model's |
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tl_hpo.errors import UserError
+from tl_hpo.overrides import merged, override
+
+N_LAYERS = "n_layers"
+_FORMS = {"choices", "low", "high", "log", "integer", "sets"}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One axis of a search.
+
+    Attributes:
+        key: its name in the study.
+        distribution: its values.
+        sets: keys of the overrides that it sets.
+    """
+
+    key: str
+    distribution: BaseDistribution
+    sets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The axes of one step, and how a point becomes overrides.
+
+    Attributes:
+        models: names that stand for ``model=NAME``; others are timm's, ``model=timm``.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    models: frozenset[str] = frozenset()
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return Optuna's distribution of every axis."""
+        return {dimension.key: dimension.distribution for dimension in self.dimensions}
+
+    def overrides(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the overrides that a point of the space stands for."""
+        return merged(
+            text
+            for dimension in self.dimensions
+            for key in dimension.sets
+            for text in self._override(key, params[dimension.key])
+        )
+
+    def _override(self, key: str, value: Any) -> list[str]:
+        if key == "model" and value not in self.models:
+            return ["model=timm", override("model.name", value)]
+        return [override(key, value)]
+
+
+def parse_space(
+    axes: Mapping[str, Mapping[str, Any]],
+    *,
+    fixed: Collection[str] = (),
+    models: Iterable[str] = (),
+    count_layers: Callable[[], int] | None = None,
+) -> SearchSpace:
+    """Return the space that ``axes`` describes, without what is ``fixed``.
+
+    Args:
+        axes: a table by key, see the module.
+        fixed: keys that the command line sets.
+        models: names of the model configs.
+        count_layers: tells the number of layers where an axis asks for it.
+
+    Raises:
+        UserError: an axis that makes no sense.
+    """
+    dimensions = []
+    for key, axis in axes.items():
+        sets = tuple(axis.get("sets") or (key,))
+        if not any(is_fixed(name, fixed) for name in sets):
+            distribution = _distribution(key, axis, count_layers)
+            dimensions.append(Dimension(key, distribution, sets))
+    return SearchSpace(tuple(dimensions), frozenset(models))
+
+
+def is_fixed(key: str, fixed: Collection[str]) -> bool:
+    """Tell whether what the command line sets, ``fixed``, decides the override ``key``.
+
+    ``optimizer`` decides ``optimizer@head.optimizer``, ``optimizer.lr`` decides
+    ``head.optimizer.lr``, ``model.name`` decides ``model``.
+    """
+    group, _, package = key.partition("@")
+    deciders = {key, group}
+    if not package and key.endswith(".optimizer.lr"):
+        deciders.add("optimizer.lr")
+    if key == "model":
+        deciders.add("model.name")
+    return not deciders.isdisjoint(fixed)
+
+
+def _distribution(
+    key: str, axis: Mapping[str, Any], count_layers: Callable[[], int] | None
+) -> BaseDistribution:
+    unknown = sorted(set(axis) - _FORMS)
+    if unknown:
+        raise UserError(
+            f"search space of {key} must be made of {', '.join(sorted(_FORMS))}, got {unknown[0]!r}."
+        )
+    if "choices" in axis:
+        return CategoricalDistribution(_choices(key, axis["choices"]))
+    if "low" not in axis or "high" not in axis:
+        raise UserError(f"search space of {key} must have choices, or low and high, got {axis}.")
+    low, high = (_bound(key, axis[side], count_layers) for side in ("low", "high"))
+    log = bool(axis.get("log", False))
+    _check_range(key, low, high, log)
+    if axis.get("integer"):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _choices(key: str, choices: Any) -> Sequence[Any]:
+    if not isinstance(choices, Sequence) or isinstance(choices, str) or not choices:
+        raise UserError(
+            f"search space of {key} must have at least one choice, got {choices}; "
+            "name candidates, or fix it on the command line."
+        )
+    if len(set(choices)) < len(choices):
+        raise UserError(f"search space of {key} must name each choice once, got {choices}.")
+    return choices
+
+
+def _bound(key: str, value: Any, count_layers: Callable[[], int] | None) -> float:
+    if value == N_LAYERS:
+        if count_layers is None:
+            raise UserError(f"search space of {key} asks for n_layers where no model is chosen.")
+        return count_layers()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise UserError(f"search space of {key} must have finite numbers as bounds, got {value}.")
+    return value
+
+
+def _check_range(key: str, low: float, high: float, log: bool) -> None:
+    if low > high:
+        raise UserError(f"search space of {key} must have low <= high, got {low} > {high}.")
+    if log and low <= 0:
+        raise UserError(f"search space of {key} must be positive to have log: true, got {low}.")
+    if key.endswith("optimizer.lr") and low <= 0:
+        raise UserError(f"search space of {key} must hold positive learning rates, got {low}.")

@@ -1,0 +1,79 @@
+"""Strategies: ordered steps of optimisation, read from conf/strategy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tl_hpo.errors import UserError, unknown
+
+_STEP_KEYS = ("name", "trials", "space", "overrides", "inherits", "head_from")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One Bayesian optimisation: a study of its own.
+
+    Attributes:
+        trials: number of trials.
+        space: its axes, as ``tl_hpo.search.space`` reads them.
+        overrides: set in its trials alone, by key; never inherited.
+        inherits: step whose best configuration it starts from.
+        head_from: step whose best trial trained the classification block to start from.
+    """
+
+    name: str
+    trials: int
+    space: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    inherits: str | None = None
+    head_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """An ordered list of steps."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+def parse_strategy(config: Mapping[str, Any]) -> Strategy:
+    """Return the strategy that a resolved config of conf/strategy describes.
+
+    Raises:
+        UserError: it makes no sense.
+    """
+    name, steps = config.get("name"), config.get("steps")
+    if not name or not steps:
+        raise UserError(f"a strategy must have a name and steps, got {dict(config)}.")
+    parsed: list[Step] = []
+    for step in steps:
+        parsed.append(_parse_step(step, [earlier.name for earlier in parsed]))
+    return Strategy(str(name), tuple(parsed))
+
+
+def _parse_step(step: Mapping[str, Any], earlier: Sequence[str]) -> Step:
+    for key in step:
+        if key not in _STEP_KEYS:
+            raise unknown("a step's setting", str(key), _STEP_KEYS)
+    name, trials = str(step.get("name", "")), step.get("trials")
+    if not name or name in earlier:
+        raise UserError(f"a step must have a name of its own, got {name!r}.")
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise UserError(
+            f"the trials of step {name} must be an integer of at least 1, got {trials}; "
+            "set search.n_trials and search.layer_trials."
+        )
+    if not step.get("space"):
+        raise UserError(f"step {name} must have a search space, got none.")
+    for key in ("inherits", "head_from"):
+        if step.get(key) is not None and step[key] not in earlier:
+            raise UserError(f"{key} of step {name} must name an earlier step, got {step[key]!r}.")
+    return Step(
+        name=name,
+        trials=trials,
+        space=step["space"],
+        overrides=step.get("overrides") or {},
+        inherits=step.get("inherits"),
+        head_from=step.get("head_from"),
+    )

@@ -1,0 +1,71 @@
+"""Studies: one per step, in one Optuna storage, and what is kept in their trials."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+# User attributes of a trial.
+OVERRIDES = "overrides"  # list of str: what train.py repeats it with
+SETTINGS = "settings"  # the columns of trials.csv that describe it
+RESULT = "result"  # what result.json holds
+CURVE = "curve"  # a row of curves.csv per epoch
+REASON = "reason"  # why it ended early, or failed
+
+
+def open_storage(path: Path) -> RDBStorage:
+    """Return the SQLite storage at ``path``, made if absent; waits for others that write."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def open_study(
+    storage: RDBStorage, name: str, sampler: BaseSampler, pruner: BasePruner
+) -> optuna.Study:
+    """Return the study ``name``; its interrupted trials wait to be run again.
+
+    They keep number and parameters, so that an experiment ends with as many trials as asked.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        direction="maximize",
+        sampler=sampler,
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    return study
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that are over, whatever became of them."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def rank(state: str, objective: float) -> tuple[bool, float]:
+    """Return what orders trials from worse to better: a cancelled one is below every other."""
+    return state == TrialState.COMPLETE.name, objective
+
+
+def rank_of(trial: FrozenTrial) -> tuple[bool, float]:
+    """Return the rank of a finished trial that has a result."""
+    return rank(trial.state.name, result_of(trial)["objective"])
+
+
+def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """Return the best of ``trials``, the first among equals; None when none has a result."""
+    judged = [trial for trial in trials if trial.user_attrs.get(RESULT)]
+    return max(judged, key=rank_of, default=None)
+
+
+def result_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what the trial's result.json holds, or nothing while it has none."""
+    return trial.user_attrs.get(RESULT) or {}

@@ -1,0 +1,1 @@
+"""One trial: its phases, their early end, its result."""

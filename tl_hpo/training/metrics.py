@@ -1,0 +1,162 @@
+"""The paper's metrics, per class and averaged.
+
+Notation, with C classes and n images:
+
+| symbol | meaning | shape |
+|---|---|---|
+| predicted, target | class indices in 0..C-1 | (n,) |
+| confusion | images of class row that were predicted as class column | (C, C) |
+| tp, fp, fn, tn | counts of one class against the rest | (C,) |
+
+torchmetrics counts, on the device of its inputs, so that only C x C numbers leave it. The ratios
+are taken here, in float64: torchmetrics rounds them to float32 (0.95 would be reported as
+0.949999988) and gives some undefined correlation coefficients 1 or -1. Every ratio with a zero
+denominator is 0, as in scikit-learn with ``zero_division=0``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+HEADLINE = ("accuracy", "f1", "mcc", "precision", "recall", "specificity")
+"""The keys of ``validation`` and ``test`` in best.json and result.json."""
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class against the rest; the counts are whole unless averaged over classes.
+
+    ``accuracy`` is (tp + tn) / n, ``mcc`` the binary Matthews correlation coefficient.
+    """
+
+    tn: float
+    fn: float
+    fp: float
+    tp: float
+    f1: float
+    accuracy: float
+    mcc: float
+    precision: float
+    recall: float
+    specificity: float
+
+    @property
+    def occurs(self) -> bool:
+        """Whether any image has or was given this class; averages leave out the others."""
+        return self.tp + self.fn + self.fp > 0
+
+
+def confusion_matrix(predicted: Tensor, target: Tensor, n_classes: int) -> Tensor:
+    """Return the (C, C) counts of images, rows true classes, on the device of the inputs.
+
+    ``predicted`` and ``target`` are (n,) class indices on one device, n may be 0; ``n_classes``
+    is C, at least 2.
+    """
+    return multiclass_confusion_matrix(predicted, target, num_classes=n_classes)
+
+
+def per_class(predicted: Tensor, target: Tensor, n_classes: int) -> list[ClassMetrics]:
+    """Return the metrics of each class, in index order; arguments as `confusion_matrix`."""
+    return per_class_of(confusion_matrix(predicted, target, n_classes))
+
+
+def summarise(predicted: Tensor, target: Tensor, n_classes: int) -> dict[str, float]:
+    """Return the metrics over all classes; arguments as `confusion_matrix`, result as below."""
+    return summary_of(confusion_matrix(predicted, target, n_classes))
+
+
+def per_class_of(confusion: Tensor) -> list[ClassMetrics]:
+    """Return the metrics of each class of a (C, C) confusion matrix, in index order."""
+    tn, fn, fp, tp = _against_rest(confusion)
+    ratios = torch.stack(
+        [
+            _ratio(2 * tp, 2 * tp + fp + fn),
+            _ratio(tp + tn, tp + tn + fp + fn),
+            _ratio(tp * tn - fp * fn, _root((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
+            _ratio(tp, tp + fp),
+            _ratio(tp, tp + fn),
+            _ratio(tn, tn + fp),
+        ],
+        dim=1,
+    )
+    counts = torch.stack([tn, fn, fp, tp], dim=1).long()
+    return [
+        ClassMetrics(*count, *ratio)
+        for count, ratio in zip(counts.tolist(), ratios.tolist(), strict=True)
+    ]
+
+
+def summary_of(confusion: Tensor) -> dict[str, float]:
+    """Return the metrics over all classes of a (C, C) confusion matrix.
+
+    ``accuracy`` is the share of correct images; ``balanced_accuracy`` the mean recall of the
+    classes that occur as target; ``mcc`` the multiclass R_K of Gorodkin (2004); ``f1``,
+    ``precision``, ``recall`` and ``specificity`` are means over the classes that occur as target
+    or prediction.
+    """
+    classes = per_class_of(confusion)
+    mean = averages(classes)
+    counts = confusion.cpu().double()
+    return {
+        "accuracy": _ratio(counts.trace(), counts.sum()).item(),
+        "balanced_accuracy": _mean(row.recall for row in classes if row.tp + row.fn > 0),
+        "f1": mean.f1,
+        "mcc": _correlation(counts),
+        "precision": mean.precision,
+        "recall": mean.recall,
+        "specificity": mean.specificity,
+    }
+
+
+def headline(summary: dict[str, float]) -> dict[str, float]:
+    """Return the figures of a summary that best.json and result.json hold."""
+    return {name: summary[name] for name in HEADLINE}
+
+
+def averages(classes: Sequence[ClassMetrics]) -> ClassMetrics:
+    """Return the means over the classes that occur: the average row of the paper's tables.
+
+    Its ``accuracy`` is the mean one-against-rest accuracy, higher than the share of correct
+    images; its ``mcc`` is the mean binary coefficient, not R_K.
+    """
+    occurring = [astuple(row) for row in classes if row.occurs]
+    if not occurring:
+        return ClassMetrics(*[0.0] * len(ClassMetrics.__dataclass_fields__))
+    return ClassMetrics(*(_mean(column) for column in zip(*occurring, strict=True)))
+
+
+def _against_rest(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return tn, fn, fp, tp, each (C,) float64 on the host: some devices have no float64."""
+    counts = confusion.cpu().double()
+    tp = counts.diagonal()
+    fn = counts.sum(dim=1) - tp
+    fp = counts.sum(dim=0) - tp
+    return counts.sum() - tp - fn - fp, fn, fp, tp
+
+
+def _correlation(counts: Tensor) -> float:
+    """Return R_K of a (C, C) float64 confusion matrix, 0 where it is undefined."""
+    correct, total = counts.trace(), counts.sum()
+    true, predicted = counts.sum(dim=1), counts.sum(dim=0)
+    spread = (total**2 - predicted @ predicted) * (total**2 - true @ true)
+    return _ratio(correct * total - true @ predicted, _root(spread)).item()
+
+
+def _root(value: Tensor) -> Tensor:
+    """Return the square root of a product of counts, which rounding may leave below zero."""
+    return value.clamp(min=0).sqrt()
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the elementwise quotient, 0 where the denominator is 0."""
+    defined = denominator > 0
+    return torch.where(defined, numerator / denominator.where(defined, 1.0), 0.0)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean, 0 for no values."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

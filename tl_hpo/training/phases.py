@@ -1,0 +1,218 @@
+"""One phase of a trial: one Lightning fit with its own optimizer, scheduler and Trainer."""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import hydra.utils
+import lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from tl_hpo.data.module import ImageData
+from tl_hpo.errors import UserError, unknown
+from tl_hpo.models.classifier import OptimizerFactory, PhaseTask
+from tl_hpo.models.freezing import Phase
+from tl_hpo.models.transfer import TransferModel
+from tl_hpo.training.callbacks import (
+    BestEpoch,
+    Objective,
+    PhaseProgress,
+    Predictions,
+    predictions_of,
+)
+from tl_hpo.training.result import EpochRecord, PhaseSummary, Report
+
+SCHEDULERS = ("constant", "cosine")
+
+# What Lightning says of choices made here on purpose: in-memory data needs no loader workers.
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*module\\(s\\) in eval mode at the start of training.*",
+    ".*The number of training batches.*smaller than the logging interval.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
+
+
+@dataclass(frozen=True)
+class PhaseOutcome:
+    """What came of a phase.
+
+    Attributes:
+        summary: its length.
+        best: record of its best epoch; None when it diverged before one was finished.
+        predictions: those of the model as it is left, for the validation side.
+        reason: why it ended early: ``diverged``, ``early cancel`` or empty.
+
+    """
+
+    summary: PhaseSummary
+    best: EpochRecord | None
+    predictions: Predictions
+    reason: str
+
+
+def run_phase(
+    phase: Phase,
+    model: TransferModel,
+    data: ImageData,
+    config: DictConfig,
+    *,
+    objective: Objective,
+    report: Report,
+    delimiting_layer: int,
+    earlier_epochs: int = 0,
+) -> PhaseOutcome:
+    """Train ``model`` for one phase and leave it with the weights of the best epoch.
+
+    Args:
+        config: a trial's configuration; ``config[phase]`` has epochs, patience, scheduler and
+            optimizer.
+        earlier_epochs: epochs that the trial spent before this phase.
+
+    """
+    settings = config[phase.value]
+    model.freeze(phase, delimiting_layer)
+    watcher = BestEpoch(
+        phase.value,
+        objective,
+        data.majority_share,
+        report,
+        earlier_epochs,
+        settings.patience,
+    )
+    task = PhaseTask(
+        model,
+        make_optimizer(phase.value, settings.optimizer),
+        cosine_epochs=settings.epochs if settings.scheduler == "cosine" else None,
+    )
+    trainer = make_trainer(config, settings.epochs, [watcher, PhaseProgress(phase.value, watcher)])
+    started = time.monotonic()
+    with _quiet():
+        task.train()
+        trainer.fit(task, datamodule=data)
+        watcher.restore(model)
+        if watcher.predictions is None:  # not one epoch was finite: judge what it started with
+            trainer.validate(task, datamodule=data, verbose=False)
+    model.zero_grad(set_to_none=True)
+    reason = "diverged" if watcher.diverged else "early cancel" if watcher.cancelled else ""
+    return PhaseOutcome(
+        PhaseSummary(watcher.epochs, time.monotonic() - started),
+        watcher.best,
+        watcher.predictions or predictions_of(task),
+        reason,
+    )
+
+
+def judge(model: TransferModel, data: ImageData, config: DictConfig, side: str) -> Predictions:
+    """Return the predictions of ``model`` for the ``validation`` or ``test`` side of ``data``."""
+    task = PhaseTask(model, partial(torch.optim.SGD, lr=0.0))
+    loader = data.val_dataloader() if side == "validation" else data.test_dataloader()
+    with _quiet():
+        make_trainer(config, 1, []).validate(task, dataloaders=loader, verbose=False)
+    return predictions_of(task)
+
+
+def check_phase(phase: str, settings: DictConfig) -> None:
+    """Raise UserError for settings of a phase that cannot work."""
+    if not isinstance(settings.epochs, int) or settings.epochs < 0:
+        raise UserError(f"{phase}.epochs must be an integer of at least 0, got {settings.epochs}.")
+    patience = settings.patience
+    if patience is not None and (not isinstance(patience, int) or patience < 1):
+        raise UserError(
+            f"{phase}.patience must be an integer of at least 1, or null for no limit, "
+            f"got {patience}."
+        )
+    if settings.scheduler not in SCHEDULERS:
+        raise unknown(f"{phase}.scheduler", settings.scheduler, SCHEDULERS)
+    check_learning_rate(f"{phase}.optimizer.lr", settings.optimizer.lr)
+
+
+def check_learning_rate(key: str, value: Any) -> None:
+    """Raise UserError unless ``value`` is a positive finite number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise UserError(
+            f"{key} must be a positive number, got {value}; the paper searched 0.0001 to 1."
+        )
+
+
+def make_optimizer(phase: str, settings: DictConfig) -> OptimizerFactory:
+    """Return what makes the configured optimizer from parameters.
+
+    Raises:
+        UserError: the optimizer does not take these settings.
+
+    """
+    arguments = OmegaConf.to_container(settings, resolve=True)
+    assert isinstance(arguments, dict)
+    probe = torch.nn.Parameter(torch.zeros(1))
+    try:
+        factory: OptimizerFactory = hydra.utils.instantiate(
+            {**arguments, "_partial_": True}, _convert_="all"
+        )
+        factory([probe])
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(
+            f"{phase}.optimizer must be settings that {arguments.get('_target_')} takes, got "
+            f"{ {k: v for k, v in arguments.items() if k != '_target_'} } ({reason})."
+        ) from error
+    return factory
+
+
+def make_trainer(config: DictConfig, epochs: int, callbacks: list[L.Callback]) -> L.Trainer:
+    """Return a Trainer on the configured device that writes and prints nothing itself."""
+    progress = config.trainer.progress
+    with _quiet():
+        return L.Trainer(
+            max_epochs=epochs,
+            accelerator=config.trainer.accelerator,
+            devices=1,
+            deterministic=config.trainer.deterministic,
+            precision=resolve_precision(config.precision, config.trainer.accelerator),
+            callbacks=[c for c in callbacks if progress or not isinstance(c, PhaseProgress)],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+
+
+def resolve_precision(precision: Any, accelerator: str) -> Any:
+    """Return Lightning's name for ``auto``, ``32`` or ``bf16``.
+
+    ``auto`` is bf16 where a GPU computes it in hardware, fp32 otherwise.
+    """
+    names = {"32": "32-true", "bf16": "bf16-mixed"}
+    if str(precision) in names:
+        return names[str(precision)]
+    if precision != "auto":
+        raise UserError(f"precision must be auto, 32 or bf16, got {precision!r}.")
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return names["bf16"] if on_gpu and torch.cuda.is_bf16_supported(False) else names["32"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks on the chosen set-up from the user, and nothing else."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
