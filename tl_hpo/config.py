@@ -17,6 +17,7 @@ CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
 _NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "trainer", "hydra", "save_model"})
 
+
 def register_resolvers() -> None:
     """Teach OmegaConf the resolvers that conf/ uses; safe to call again."""
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_PLAIN = re.compile(r"[A-Za-z_./~-][\w./~+%-]*")
+_PLAIN = re.compile(r"[A-Za-z_./~-][\w./~+%-]*", re.ASCII)
 _KEYWORDS = frozenset({"null", "true", "false", "inf", "nan"})
 
 

@@ -3,7 +3,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tl_hpo.data.module import Batches, ImageData
@@ -78,6 +78,7 @@ def test_last_single_image_joins_the_batch_before_it(make):
     assert sizes == [4, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 70))
 def test_batches_cover_all_positions_and_are_never_single_by_chance(length, batch_size):
     batches = list(Batches(length, batch_size, None))

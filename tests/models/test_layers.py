@@ -83,7 +83,7 @@ def test_delimiting_layer_outside_is_refused_with_the_rule(value):
 
 
 def test_untraceable_model_is_refused_with_its_name():
-    with pytest.raises(UserError, match="torch.fx can trace, got 'hiera_tiny_224'"):
+    with pytest.raises(UserError, match=r"torch\.fx can trace, got 'hiera_tiny_224'"):
         layers_of("hiera_tiny_224")
 
 

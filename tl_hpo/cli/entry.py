@@ -92,7 +92,9 @@ def _configuration(error: Exception) -> str:
     top = str(error).splitlines()[0].strip()
     first = lines[0] if lines else type(error).__name__
     reason = top if first in top else f"{top} {first}"
-    return f"the configuration must be one that Hydra can compose: {reason} (see --help, --cfg job)."
+    return (
+        f"the configuration must be one that Hydra can compose: {reason} (see --help, --cfg job)."
+    )
 
 
 def _from_hydra(error: OSError) -> bool:

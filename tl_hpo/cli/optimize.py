@@ -83,9 +83,7 @@ def make_plan(
 def _base_overrides(config: DictConfig, search_path: list[str], fixed: list[str]) -> list[str]:
     """Return what all trials share; a searched model brings its own name and layers."""
     of_a_model = set() if is_fixed("model", fixed) else {"model.name", "model.n_layers"}
-    return [
-        text for text in trial_overrides(config, search_path) if key_of(text) not in of_a_model
-    ]
+    return [text for text in trial_overrides(config, search_path) if key_of(text) not in of_a_model]
 
 
 def _check_candidates(candidates: Any, models: list[str]) -> None:

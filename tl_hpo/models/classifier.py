@@ -34,8 +34,8 @@ class PhaseTask(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.train_loss = MeanMetric()
-        self.val_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)

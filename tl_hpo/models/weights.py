@@ -153,7 +153,7 @@ def _unwrapped(state: Any) -> dict[str, Tensor]:
 
 
 def _without_classifier(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefixes = tuple(f"{key}." for key in classifier_names(name)) + ("pre_logits.",)
+    prefixes = tuple(f"{key}." for key in (*classifier_names(name), "pre_logits"))
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 

@@ -219,4 +219,3 @@ def has_results(folder: Path, strategy: Strategy) -> bool:
         if step.name in begun
         for trial in optuna.load_study(study_name=step.name, storage=storage).trials
     )
-

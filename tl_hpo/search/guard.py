@@ -26,7 +26,9 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
         UserError: they differ in what matters.
     """
     kept = folder / CONFIG_FILE
-    present = {k: v for k, v in config.items() if k not in _IRRELEVANT} | {"held_fixed": sorted(held)}
+    present = {k: v for k, v in config.items() if k not in _IRRELEVANT} | {
+        "held_fixed": sorted(held)
+    }
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
         return
@@ -35,8 +37,8 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
     if changes:
         more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         raise UserError(
-            f"a run folder must be continued with the configuration it began with, got in {folder}: "
-            f"{'; '.join(changes[:_SHOWN])}{more}; repeat the first command, set name=OTHER for an "
+            f"a run folder must be continued with the configuration it began with, got in "
+            f"{folder}: {'; '.join(changes[:_SHOWN])}{more}; repeat the first command, set name=OTHER for an "
             "experiment of its own, or remove the folder."
         )
 

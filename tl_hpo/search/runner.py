@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tl_hpo.training.result import Report, TrialResult
 
+
 class Runner(Protocol):
     """Runs trials given as Hydra overrides of train.py."""
 

@@ -123,7 +123,8 @@ def _distribution(
     unknown = sorted(set(axis) - _FORMS)
     if unknown:
         raise UserError(
-            f"search space of {key} must be made of {', '.join(sorted(_FORMS))}, got {unknown[0]!r}."
+            f"search space of {key} must be made of {', '.join(sorted(_FORMS))}, "
+            f"got {unknown[0]!r}."
         )
     if "choices" in axis:
         return CategoricalDistribution(_choices(key, axis["choices"]))

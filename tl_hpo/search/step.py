@@ -98,9 +98,7 @@ def _reporter(
     return report
 
 
-def _finish(
-    step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[str, Any]]
-) -> None:
+def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[str, Any]]) -> None:
     trial.set_user_attr(CURVE, curve)
     trial.set_user_attr(REASON, result.reason)
     trial.set_user_attr(RESULT, result.as_dict())

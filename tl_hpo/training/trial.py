@@ -30,7 +30,14 @@ from tl_hpo.models.transfer import (
 from tl_hpo.models.weights import build_backbone, calibrate
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.metrics import headline, summarise
-from tl_hpo.training.phases import PhaseOutcome, check_phase, judge, resolve_precision, run_phase
+from tl_hpo.training.phases import (
+    PhaseOutcome,
+    check_phase,
+    judge,
+    make_optimizer,
+    resolve_precision,
+    run_phase,
+)
 from tl_hpo.training.result import (
     HEAD_FILE,
     MODEL_FOLDER,
@@ -96,6 +103,7 @@ def check_config(config: DictConfig) -> None:
     """Raise UserError for settings that cannot work, before any image is read."""
     for phase in Phase:
         check_phase(phase.value, config[phase.value])
+        make_optimizer(phase.value, config[phase.value].optimizer)
     if config.objective not in OBJECTIVES:
         raise unknown("objective", config.objective, OBJECTIVES)
     resolve_precision(config.precision, config.trainer.accelerator)

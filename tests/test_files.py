@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from tl_hpo.files import read_csv, replacing, write_csv, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"kept": True})
+    with pytest.raises(TypeError):
+        write_json(path, {"half": "written", "then": object()})
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert json.loads(path.read_text()) == {"kept": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for content in ("one", "two"):
+        with replacing(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["two"]
+
+
+def test_csv_is_read_back_as_text_with_empty_cells_for_none(tmp_path):
+    write_csv(tmp_path / "t.csv", ["a", "b", "c"], [{"a": 1, "b": None}, {"a": "ä,\n", "c": 2.5}])
+    assert read_csv(tmp_path / "t.csv") == [
+        {"a": "1", "b": "", "c": ""},
+        {"a": "ä,\n", "b": "", "c": "2.5"},
+    ]

@@ -1,0 +1,57 @@
+"""Trials on tiny images and a tiny network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from tl_hpo.config import compose_trial
+from tl_hpo.training.result import EpochRecord, TrialResult
+from tl_hpo.training.trial import run_trial
+
+
+@pytest.fixture
+def trial_config(image_folder: Callable[..., Path]) -> Callable[..., DictConfig]:
+    """Compose a trial of a second or two; ``overrides`` come last."""
+    root = image_folder(classes=3, per_class=12)
+
+    def make(*overrides: str) -> DictConfig:
+        return compose_trial(
+            [
+                "dataset=folder",
+                f"dataset.root={root}",
+                "model=timm",
+                "model.name=test_resnet",
+                "model.weights=random",
+                "image_size=32",
+                "batch_size=8",
+                "head.epochs=2",
+                "finetune.epochs=2",
+                "trainer.accelerator=cpu",
+                "optimizer.lr=0.01",
+                *overrides,
+            ]
+        )
+
+    return make
+
+
+@pytest.fixture
+def trial(
+    trial_config: Callable[..., DictConfig], tmp_path: Path
+) -> Callable[..., tuple[TrialResult, list[EpochRecord]]]:
+    """Run such a trial in ``tmp_path / "trial"``; return its result and its epochs."""
+
+    def run(
+        *overrides: str, stop: Callable[[EpochRecord], bool] = lambda record: False
+    ) -> tuple[TrialResult, list[EpochRecord]]:
+        records: list[EpochRecord] = []
+
+        def report(record: EpochRecord) -> bool:
+            records.append(record)
+            return stop(record)
+
+        return run_trial(trial_config(*overrides), tmp_path / "trial", report=report), records
+
+    return run
