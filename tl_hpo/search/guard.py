@@ -38,8 +38,8 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
         more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         raise UserError(
             f"a run folder must be continued with the configuration it began with, got in "
-            f"{folder}: {'; '.join(changes[:_SHOWN])}{more}; repeat the first command, set name=OTHER for an "
-            "experiment of its own, or remove the folder."
+            f"{folder}: {'; '.join(changes[:_SHOWN])}{more}; repeat the first command, "
+            "set name=OTHER for an experiment of its own, or remove the folder."
         )
 
 

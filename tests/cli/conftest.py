@@ -1,0 +1,81 @@
+"""Commands as a user types them, run in this process or in one of their own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+TINY = (
+    "model.weights=random",
+    "image_size=32",
+    "batch_size=8",
+    "head.epochs=1",
+    "finetune.epochs=1",
+    "trainer.accelerator=cpu",
+    "search.models=[test_resnet,test_efficientnet]",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Run ``train`` or ``optimize`` with arguments, in ``tmp_path``, in this process."""
+
+    def run(script: str, *arguments: str) -> Outcome:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        spec = importlib.util.spec_from_file_location(script, REPOSITORY / f"{script}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, script, module)
+        spec.loader.exec_module(module)
+        code = 0
+        try:
+            module.main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python SCRIPT ARGUMENTS`` (or ``-m MODULE``) in ``tmp_path`` as its own process."""
+
+    def go(script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        what = script if script == "-m" else str(REPOSITORY / script)
+        return subprocess.Popen(
+            [sys.executable, what, *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(REPOSITORY)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return go
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    return TINY

@@ -1,0 +1,162 @@
+"""Every mistake of a user: exit code 2, one line with rule, value and remedy, nothing lost."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from tl_hpo.files import read_csv
+
+
+def assert_told(outcome, *words):
+    assert outcome.code == 2, outcome.err
+    lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    for word in words:
+        assert word in lines[0]
+
+
+def folder(root):
+    return ["dataset=folder", f"dataset.root={root}"]
+
+
+@pytest.mark.parametrize("script", ["train", "optimize"])
+def test_missing_root(command, script):
+    assert_told(
+        command(script, *folder("nowhere"), "model.weights=random"), "dataset.root", "nowhere"
+    )
+
+
+def test_no_root(command):
+    assert_told(command("train", "dataset=folder", "model.weights=random"), "dataset.root=")
+
+
+def test_empty_root(command, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_told(command("train", *folder("empty"), "model.weights=random"), "empty")
+
+
+def test_one_class_only(command, image_folder, tiny):
+    root = image_folder(classes=1)
+    assert_told(command("optimize", *folder(root), *tiny), "at least 2 classes", "class-0")
+
+
+def test_a_class_with_one_image(command, image_folder, tiny):
+    root = image_folder()
+    Image.new("RGB", (32, 32)).save(root / "lonely.png")
+    (root / "class-2").mkdir()
+    (root / "lonely.png").rename(root / "class-2" / "lonely.png")
+    assert_told(command("optimize", *folder(root), *tiny), "class-2", "1")
+
+
+def test_files_that_are_no_images_are_named_and_skipped(command, image_folder, tiny):
+    root = image_folder()
+    (root / "class-0" / "notes.jpg").write_text("no image")
+    arguments = [*folder(root), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+    outcome = command("optimize", *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "notes.jpg" in outcome.out + outcome.err
+    paths = [row["path"] for row in read_csv(Path("runs/folder/shared/split.csv"))]
+    assert len(paths) == 20
+    assert "class-0/notes.jpg" not in paths
+
+
+def test_no_file_is_an_image(command, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "texts" / name).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "texts" / name / f"{number}.jpg").write_text("text")
+    assert_told(command("train", *folder("texts"), "model.weights=random"), "0.jpg")
+
+
+def test_truncated_images(command, image_folder, tiny):
+    root = image_folder(per_class=3)
+    whole = (root / "class-0" / "0.png").read_bytes()
+    (root / "class-0" / "0.png").write_bytes(whole[: len(whole) // 2])
+    outcome = command("train", *folder(root), *[o for o in tiny if "search" not in o])
+    assert_told(outcome, "0.png", "max_unreadable")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model=vgg61"], ["model must be a known name", "'vgg61'", "vgg16"]),
+        (["model=timm", "model.name=mobilenetv2"], ["'mobilenetv2'", "mobilenetv2_100"]),
+        (["optimizer=adma"], ["optimizer must be a known name", "adam"]),
+        (["optimizer.lr=0"], ["optimizer.lr", "positive", "got 0"]),
+        (["optimizer.lr=-1"], ["optimizer.lr", "positive", "got -1"]),
+        (["optimizer.lr=nan"], ["optimizer.lr", "positive", "got nan"]),
+        (["model=vgg16", "delimiting_layer=-1"], ["0..31", "got -1"]),
+        (["model=vgg16", "delimiting_layer=32"], ["0..31", "got 32"]),
+        (["model=vgg16", "delimiting_layer=1.5"], ["0..31", "got 1.5"]),
+        (["nonsense=1"], ["nonsense"]),
+        (["batch_size=0"], ["batch_size", "0"]),
+        (["split.validation=1.5"], ["split.validation", "1.5"]),
+    ],
+)
+@pytest.mark.parametrize("script", ["train", "optimize"])
+def test_wrong_settings(command, image_folder, script, arguments, words):
+    root = image_folder()
+    assert_told(command(script, *folder(root), "model.weights=random", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["strategy=sharde"], ["strategy must be a known name", "shared"]),
+        (["search.models=[]"], ["model", "at least one choice"]),
+        (["search.optimizers=[]"], ["optimizer", "at least one choice"]),
+        (["search.models=[densnet121]"], ["densnet121", "densenet121"]),
+        (["search.n_trials=0"], ["at least 1", "got 0"]),
+        (["search.layer_trials=0"], ["at least 1", "got 0"]),
+        (["search.lr.low=0"], ["optimizer.lr", "positive"]),
+        (["search.lr.low=2"], ["low <= high"]),
+        (["sampler.n_initial=0"], ["n_initial", "got 0"]),
+        (["sampler=gpy"], ["sampler must be a known name", "gpyopt"]),
+        (["pruner.threshold=2"], ["threshold", "2"]),
+        (["seed=-1"], ["seed", "-1"]),
+    ],
+)
+def test_wrong_searches(command, image_folder, tiny, arguments, words):
+    assert_told(command("optimize", *folder(image_folder()), *tiny, *arguments), *words)
+    assert not Path("runs/folder/shared/trials.csv").exists()
+
+
+def test_weights_of_another_architecture(command, image_folder, tmp_path):
+    save_file({"conv1.weight": torch.ones(1)}, tmp_path / "other.safetensors")
+    arguments = [*folder(image_folder()), "model=vgg16", "model.weights=other.safetensors"]
+    words = ["'vgg16'", "features.0.weight", "conv1.weight"]
+    assert_told(command("train", *arguments, "image_size=32"), *words)
+    assert_told(command("optimize", *arguments, "image_size=32"), *words)
+
+
+def test_imagenet_weights_without_network(command, image_folder, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    outcome = command("train", *folder(image_folder()), "model=vgg16", "image_size=32")
+    assert_told(outcome, "model.weights=FILE", "vgg16")
+
+
+@pytest.mark.parametrize("script", ["train", "optimize"])
+def test_a_run_folder_that_is_not_writable(command, image_folder, tmp_path, script):
+    (tmp_path / "file").touch()
+    outcome = command(script, *folder(image_folder()), "runs_dir=file", "model.weights=random")
+    assert_told(outcome, "run folder must be writable", "runs_dir=")
+
+
+def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_lost(
+    command, image_folder, tiny
+):
+    arguments = [*folder(image_folder()), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+    assert command("optimize", *arguments).code == 0
+    trials = Path("runs/folder/shared/trials.csv").read_bytes()
+    outcome = command("optimize", *arguments, "seed=3", "batch_size=4")
+    assert_told(outcome, "seed: then 0, now 3", "batch_size: then 8, now 4", "name=")
+    assert Path("runs/folder/shared/trials.csv").read_bytes() == trials
+    assert command("optimize", *arguments, "name=other", "seed=3").code == 0
+    assert Path("runs/folder/shared-other/best.json").exists()
