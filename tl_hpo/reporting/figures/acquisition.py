@@ -18,6 +18,7 @@ from tl_hpo.search.slices import Slice
 
 COLUMNS = 3
 SLICE_INCHES = 4.2
+SMALLEST_SPAN = 0.02  # of a score; smaller differences mean nothing
 
 
 def draw(slices: Sequence[Slice], path: Path, title: str) -> None:
@@ -44,8 +45,13 @@ def _posterior(axes: Axes, one: Slice) -> None:
     )
     axes.plot(x, mean, color=shade, linewidth=1.8, label="posterior mean")
     axes.scatter(one.observed_x, one.observed_y, s=20, color=INK, zorder=3, label="trials")
-    axes.set_ylabel("Validation accuracy")
+    axes.set_ylabel("Validation score")
     axes.margins(x=0.02)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    low, high = axes.get_ylim()
+    if high - low < SMALLEST_SPAN:  # equal scores: else rounding noise would fill the panel
+        middle = (low + high) / 2
+        axes.set_ylim(middle - SMALLEST_SPAN / 2, middle + SMALLEST_SPAN / 2)
 
 
 def _acquisition(axes: Axes, one: Slice) -> None:
