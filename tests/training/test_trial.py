@@ -119,7 +119,7 @@ def test_a_phase_that_diverges_keeps_its_best_epoch(trial):
 
 
 def test_a_trial_that_diverges_at_once_still_has_a_model(trial, tmp_path):
-    result, _ = trial("optimizer=sgd", "optimizer.lr=1e39")
+    result, _ = trial("optimizer=sgd", "optimizer.lr=3e38")
     assert (result.state, result.reason) == ("COMPLETE", "diverged")
     assert result.phases["finetune"].epochs == 0
     model, _ = load_model(tmp_path / "trial" / "model")
