@@ -1,0 +1,119 @@
+import math
+
+import pytest
+import torch
+
+from tl_hpo.errors import UserError
+from tl_hpo.models.freezing import Phase
+from tl_hpo.training.phases import judge, make_optimizer, resolve_precision, run_phase
+from tl_hpo.training.trial import build_model, load_data, objective_of
+
+SIZE = (32, 32)
+
+
+@pytest.fixture
+def prepared(trial_config):
+    """Return configuration, data and model of a small trial."""
+
+    def prepare(*overrides):
+        config = trial_config(*overrides)
+        data = load_data(config, SIZE)
+        return config, data.loaders, build_model(config, SIZE, data)
+
+    return prepare
+
+
+def run(phase, config, data, model, layer, report=lambda record: False):
+    return run_phase(
+        phase,
+        model,
+        data,
+        config,
+        objective=objective_of("val_accuracy"),
+        report=report,
+        delimiting_layer=layer,
+    )
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+@pytest.mark.parametrize(("phase", "share"), [("head", 0.5), ("finetune", 0.5), ("finetune", 1.0)])
+def test_frozen_parameters_and_buffers_are_bit_equal_after_a_lightning_fit(
+    prepared, name, phase, share
+):
+    config, data, model = prepared(f"model.name={name}")
+    layer = round(share * len(model.layers))
+    frozen = model.layers if phase == "head" else model.layers[:layer]
+    owners = {path for each in frozen for path in each.modules}
+    names = {key for key in model.backbone.state_dict() if key.rpartition(".")[0] in owners}
+    before = {key: model.backbone.state_dict()[key].clone() for key in names}
+    run(Phase(phase), config, data, model, layer)
+    after = model.backbone.state_dict()
+    assert names
+    assert all(torch.equal(before[key], after[key]) for key in names)
+
+
+def test_the_trainable_set_is_the_optimizers_set_in_both_phases(prepared, monkeypatch):
+    config, data, model = prepared()
+    seen = []
+    original = torch.optim.Adam.__init__
+
+    def spy(self, params, **arguments):
+        original(self, params, **arguments)
+        seen.append({id(p) for group in self.param_groups for p in group["params"]})
+
+    monkeypatch.setattr(torch.optim.Adam, "__init__", spy)
+    for phase in Phase:
+        run(phase, config, data, model, 10)
+        assert seen[-1] == {id(p) for p in model.parameters() if p.requires_grad}
+    owned = [path for layer in model.layers[10:] for path in layer.parameters]
+    assert len(seen[-1]) == len(owned) + 2  # and the block's weight and bias
+
+
+def test_the_model_is_left_with_the_weights_of_the_best_epoch(prepared):
+    config, data, model = prepared("head.epochs=6", "head.optimizer.lr=0.5", "head.patience=null")
+    weights = []
+    outcome = run(
+        Phase.HEAD, config, data, model, 0,
+        report=lambda record: weights.append(model.head.weight.detach().clone()) or False,
+    )  # fmt: skip
+    assert torch.equal(model.head.weight, weights[outcome.best.epoch - 1])
+    predicted = judge(model, data, config, "validation").predicted
+    assert torch.equal(predicted, outcome.predictions.predicted)
+
+
+def test_a_cosine_schedule_follows_its_formula(prepared, monkeypatch):
+    config, data, model = prepared("head.epochs=4", "head.scheduler=cosine", "optimizer=sgd")
+    rates = []
+    step = torch.optim.SGD.step
+
+    def spy(self, *arguments, **keywords):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run(Phase.HEAD, config, data, model, 0)
+    per_epoch = rates[:: len(rates) // 4]
+    assert per_epoch == pytest.approx(
+        [0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    )
+
+
+def test_precision_is_named_as_lightning_does():
+    assert resolve_precision(32, "auto") == resolve_precision("32", "cpu") == "32-true"
+    assert resolve_precision("bf16", "cpu") == "bf16-mixed"
+    assert resolve_precision("auto", "cpu") == "32-true"
+    with pytest.raises(UserError, match="auto, 32 or bf16"):
+        resolve_precision("fp16", "cpu")
+
+
+def test_bf16_trains_on_the_cpu_too(prepared):
+    config, data, model = prepared("precision=bf16")
+    outcome = run(Phase.FINETUNE, config, data, model, 0)
+    assert outcome.summary.epochs == 2
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_an_optimizer_that_does_not_take_a_setting_says_which(trial_config):
+    settings = trial_config("optimizer=sgd", "+head.optimizer.betas=[0.9,0.999]").head.optimizer
+    with pytest.raises(UserError, match=r"torch\.optim\.SGD takes.*betas"):
+        make_optimizer("head", settings)
