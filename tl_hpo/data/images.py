@@ -142,7 +142,14 @@ def _decode_all(
     with ThreadPoolExecutor(workers or _threads()) as pool:
         done = pool.map(fill, range(len(paths)))
         # disable=None: silent when the output is no terminal
-        bar = tqdm(done, "decoding", len(paths), unit="image", disable=None if progress else True)
+        bar = tqdm(
+            done,
+            "decoding",
+            len(paths),
+            unit="image",
+            leave=False,
+            disable=None if progress else True,
+        )
         for _ in bar:
             pass
     return Decoded(images, dict(sorted(failures.items())))
