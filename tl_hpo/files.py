@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name, then renamed."""
 
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tl_hpo.errors import UserError
 
 
 @contextmanager
@@ -30,6 +33,33 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files and folders that killed processes left in ``folder``."""
+    for path in Path(folder).rglob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with (Path(folder) / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"a run folder must be used by one optimize.py at a time, got {str(folder)!r}, "
+                "which another one is using; wait for it, or set name=OTHER."
+            ) from error
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.__main__ import main
-from tl_hpo.reporting.report import write_comparison, write_report
+from tl_hpo.reporting.report import write_report
 from tl_hpo.search.slices import Slice
 
 pytestmark = pytest.mark.usefixtures("instant")
@@ -55,13 +55,6 @@ def test_broken_neighbour_is_left_out_and_named(fake_run, caplog):
     (fake_run("separate") / "best.json").write_text("{")
     assert "summary.md" in _names(write_report(fake_run("shared", images=False)))
     assert "best.json" in caplog.text
-
-
-def test_comparison_needs_two_experiments(fake_run, tmp_path):
-    folder = fake_run("shared")
-    assert write_comparison(folder.parent, tmp_path) == []
-    fake_run("separate", images=False)
-    assert _names(write_comparison(folder.parent, tmp_path)) == {"strategies_over_time.png"}
 
 
 def test_missing_images_stop_no_other_figure(fake_run, caplog):

@@ -4,7 +4,8 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -30,11 +31,18 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
     def decorate(task: Task) -> Callable[[], None]:
         register_resolvers()
+        mistakes: list[str] = []
 
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
-            with user_errors():  # here too: Hydra would print a line of its own first
+            try:
                 task(config)
+            except Exception as error:  # caught here: Hydra would print a line of its own first
+                message = one_line(error)
+                if message is None:
+                    raise
+                mistakes.append(message)
+                _tell(message)  # and the other jobs of a sweep go on
 
         command = hydra.main(
             version_base="1.3", config_path=str(CONF_DIR), config_name=config_name
@@ -44,24 +52,29 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
             with user_errors():
                 command()
+            if mistakes:
+                sys.exit(USER_MISTAKE)
 
         return run
 
     return decorate
 
 
-class user_errors:  # noqa: N801 - reads as a statement: with user_errors():
+@contextmanager
+def user_errors() -> Iterator[None]:
     """Turn a user's mistake within the block into one line and exit code 2."""
+    try:
+        yield
+    except Exception as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        _tell(message)
+        sys.exit(USER_MISTAKE)
 
-    def __enter__(self) -> None:
-        """Begin."""
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate."""
-        message = one_line(error) if error is not None else None
-        if message is not None:
-            print(f"error: {message}", file=sys.stderr)
-            sys.exit(USER_MISTAKE)
+def _tell(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str | None:

@@ -2,51 +2,47 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from tl_hpo.cli.entry import run_folder
-from tl_hpo.config import group_options, trial_overrides, user_search_path
+from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.data.split import write_split
-from tl_hpo.files import write_json
-from tl_hpo.models.backbone import check_known
-from tl_hpo.overrides import key_of, merged
+from tl_hpo.errors import UserError
+from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
 from tl_hpo.reporting.report import write_report
-from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, Plan, has_results
+from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
-from tl_hpo.search.space import is_fixed, parse_space
-from tl_hpo.search.strategy import Strategy, parse_strategy
+from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import SETTINGS, result_of
-from tl_hpo.training.runner import LocalRunner
-from tl_hpo.training.trial import TrialData, check_config, input_size, load_data
+from tl_hpo.training.trial import TrialData, input_size, load_data
 
 logger = logging.getLogger(__name__)
+
+SPLIT_FILE = "split.csv"
 
 
 def optimize(config: DictConfig) -> None:
     """Run, or continue, the experiment that ``config`` describes and write its report."""
     folder = run_folder()
-    resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    strategy = parse_strategy(resolved["strategy"])
-    fixed = [key_of(text) for text in HydraConfig.get().overrides.task]
-    runner, plan = make_plan(config, resolved, strategy, folder, fixed)
-    possible = first_trials(runner, plan)
-    for trial in possible:
-        check_config(trial)
-    axes = dict.fromkeys(key for step in strategy.steps for key in step.space)
-    held = [key for key in axes if is_fixed(key, fixed)]
-    _continue_or_begin(folder, strategy, resolved, held)
-    data = load_data(possible[0], input_size(possible[0]))
-    _describe_dataset(folder, strategy, data)
-    logger.info("Searched: %s", ", ".join(key for key in axes if key not in held) or "nothing")
+    with locked(folder):
+        remove_leftovers(folder)
+        _optimize(config, folder)
+
+
+def _optimize(config: DictConfig, folder: Path) -> None:
+    runner, plan, possible = make_plan(config, folder)
+    searched, held = held_fixed(plan.strategy, plan.fixed)
+    data = load_data(possible, input_size(possible))
+    _continue_or_begin(config, plan.strategy, folder, held, data)
+    _describe_dataset(folder, plan.strategy, data)
+    logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
     experiment = Experiment(plan, runner)
@@ -56,71 +52,43 @@ def optimize(config: DictConfig) -> None:
     _tell_best(folder, best, data.table.synthetic)
 
 
-def make_plan(
-    config: DictConfig,
-    resolved: Mapping[str, Any],
-    strategy: Strategy,
-    folder: Path,
-    fixed: list[str],
-) -> tuple[LocalRunner, Plan]:
-    """Return what runs the trials, and what the search is to do."""
-    search_path = user_search_path()
-    models = group_options("model", search_path)
-    _check_candidates(resolved["search"]["models"], models)
-    plan = Plan(
-        folder=folder,
-        strategy=strategy,
-        overrides=_base_overrides(config, search_path, fixed),
-        fixed=fixed,
-        models=models,
-        sampler=resolved["sampler"],
-        pruner=resolved["pruner"],
-        seed=resolved["seed"],
-    )
-    return LocalRunner(search_path, config.trainer), plan
-
-
-def _base_overrides(config: DictConfig, search_path: list[str], fixed: list[str]) -> list[str]:
-    """Return what all trials share; a searched model brings its own name and layers."""
-    of_a_model = set() if is_fixed("model", fixed) else {"model.name", "model.n_layers"}
-    return [text for text in trial_overrides(config, search_path) if key_of(text) not in of_a_model]
-
-
-def _check_candidates(candidates: Any, models: list[str]) -> None:
-    """Raise UserError for a candidate that is neither a config's name nor timm's."""
-    for name in candidates or ():
-        if name not in models:
-            check_known(str(name))
-
-
-def first_trials(runner: LocalRunner, plan: Plan) -> list[DictConfig]:
-    """Return the configuration of one possible trial of the first step for every model in it."""
-    axes = plan.strategy.steps[0].space
-    space = parse_space(axes, fixed=plan.fixed, models=plan.models, count_layers=lambda: 1)
-    corner = {name: _first_value(axis) for name, axis in space.distributions.items()}
-    model_axis = space.distributions.get("model")
-    models = model_axis.choices if isinstance(model_axis, CategoricalDistribution) else [None]
-    points = [corner | ({} if model is None else {"model": model}) for model in models]
-    return [runner.compose(merged(plan.overrides, space.overrides(point))) for point in points]
-
-
-def _first_value(axis: BaseDistribution) -> Any:
-    return axis.choices[0] if isinstance(axis, CategoricalDistribution) else cast(Any, axis).low
-
-
 def _continue_or_begin(
-    folder: Path, strategy: Strategy, resolved: Mapping[str, Any], held: list[str]
+    config: DictConfig, strategy: Strategy, folder: Path, held: Sequence[str], data: TrialData
 ) -> None:
-    """Hold the run folder to one configuration; one without any result begins anew."""
-    if not has_results(folder, strategy):
+    """Hold the run folder to one configuration and one set of images.
+
+    One without any result begins anew.
+    """
+    begun = has_results(folder, strategy)
+    if not begun:
         (folder / "study.db").unlink(missing_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
-    guard_configuration(folder, resolved, held)
+    resolved = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))
+    guard_configuration(folder, resolved, list(held))
+    if begun:
+        _check_same_images(folder / SPLIT_FILE, data)
+
+
+def _check_same_images(path: Path, data: TrialData) -> None:
+    """Raise UserError unless images and split are those that the experiment began with."""
+    then = {row["path"]: row["side"] for row in read_csv(path)} if path.exists() else {}
+    now = {
+        data.table.relative(int(index)): side
+        for side, indices in data.split.sides().items()
+        for index in indices
+    }
+    if then and then != now:
+        changed = sum(then[name] != now[name] for name in then.keys() & now.keys())
+        raise UserError(
+            f"the images of an experiment must stay the same, got {len(now.keys() - then.keys())} "
+            f"new, {len(then.keys() - now.keys())} gone and {changed} on another side than in "
+            f"{path}; restore them, or set name=OTHER for an experiment of its own."
+        )
 
 
 def _describe_dataset(folder: Path, strategy: Strategy, data: TrialData) -> None:
     table = data.table
-    write_split(folder / "split.csv", table, data.split)
+    write_split(folder / SPLIT_FILE, table, data.split)
     write_json(
         folder / "experiment.json",
         {

@@ -5,7 +5,9 @@ import logging
 from omegaconf import DictConfig
 
 from tl_hpo.cli.entry import run_folder
+from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
 from tl_hpo.data.split import write_split
+from tl_hpo.overrides import key_of
 from tl_hpo.training.result import MODEL_FOLDER, TrialResult
 from tl_hpo.training.trial import check_config, input_size, load_data, run_trial
 
@@ -15,6 +17,7 @@ logger = logging.getLogger(__name__)
 def train(config: DictConfig) -> TrialResult:
     """Run the trial that ``config`` describes and tell its result."""
     folder = run_folder()
+    refuse_unfollowed_settings([key_of(text) for text in command_line()])
     check_config(config)
     data = load_data(config, input_size(config))
     write_split(folder / "split.csv", data.table, data.split)

@@ -168,6 +168,16 @@ def _decode_into(
         failures[index] = f"{type(error).__name__}: {error}"
 
 
+_told: set[tuple[object, ...]] = set()
+
+
+def _warn_once(message: str, *details: object) -> None:
+    """Warn, but not again in every trial of an experiment."""
+    if details not in _told:
+        _told.add(details)
+        log.warning(message, *details)
+
+
 def _threads() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return min(MAX_THREADS, len(os.sched_getaffinity(0)))
@@ -201,7 +211,7 @@ def _readable(
             "raise dataset.max_unreadable."
         )
     first = next(iter(failures.values()))
-    log.warning(
+    _warn_once(
         "%d of %d files cannot be read and are left out: %s (the first: %s)",
         len(failures), len(table), names, first,
     )  # fmt: skip

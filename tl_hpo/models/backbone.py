@@ -12,8 +12,17 @@ from tl_hpo.errors import UserError, unknown
 
 def check_known(name: str) -> None:
     """Raise UserError, with the nearest names, unless timm has a model ``name``."""
+    if not isinstance(name, str):
+        raise UserError(f"model.name must be the name of a timm model, got {name!r}.")
     if not timm.is_model(name):
         raise unknown("model.name", name, timm.list_models())
+    try:
+        timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag of weights, NAME.TAG, that does not exist
+        raise UserError(
+            f"model.name must be a model with one of timm's tags of weights, got {name!r} "
+            f"({error}); leave the tag out."
+        ) from error
 
 
 def create(name: str, image_size: tuple[int, int] | None = None, **arguments: Any) -> nn.Module:
@@ -29,7 +38,7 @@ def create(name: str, image_size: tuple[int, int] | None = None, **arguments: An
         arguments["img_size"] = image_size
     try:
         backbone = timm.create_model(name, global_pool="avg", **arguments)
-    except TypeError:  # some models know no other pooling than their own
+    except (TypeError, AssertionError, ValueError):  # these know no pooling but their own
         backbone = timm.create_model(name, **arguments)
     if getattr(backbone, "pre_logits", None) is not None:
         backbone.pre_logits = nn.Identity()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -105,7 +106,13 @@ def load_head(head: nn.Linear, path: Path) -> None:
             f"head.weights must be a trained classification block, got {str(path)!r}, "
             "which does not exist; check the path, or leave it out to train one."
         )
-    state = load_file(path)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"head.weights must be a safetensors file, got {str(path)!r} ({error}); give the "
+            "head.safetensors of a trial."
+        ) from error
     shape = tuple(state["weight"].shape) if "weight" in state else None
     if shape != tuple(head.weight.shape):
         raise UserError(

@@ -55,14 +55,6 @@ def write_report(
     return written + _compare([run, *related], run.folder / "figures")
 
 
-def write_comparison(dataset_folder: Path, into: Path) -> list[Path]:
-    """Draw the strategies that have run under ``<runs_dir>/<dataset>`` into the folder ``into``.
-
-    Returns the files written, none if fewer than two experiments have a curve.
-    """
-    return _compare(_runs(sorted(Path(dataset_folder).iterdir())), into)
-
-
 def _related(run: Run) -> list[Run]:
     """Return the experiments beside this one that are on the same images and classes."""
     folder = run.folder.resolve()

@@ -15,7 +15,7 @@ from tl_hpo.overrides import merged, override
 from tl_hpo.search.pruners import make_pruner
 from tl_hpo.search.records import last_elapsed, write_curves, write_trials
 from tl_hpo.search.runner import Runner
-from tl_hpo.search.samplers import make_sampler
+from tl_hpo.search.samplers import ask_seed, make_sampler
 from tl_hpo.search.space import SearchSpace, parse_space
 from tl_hpo.search.step import StepRun, make_clock, run_step
 from tl_hpo.search.strategy import Step, Strategy
@@ -82,7 +82,7 @@ class Experiment:
         for index, step in enumerate(self.plan.strategy.steps):
             space = self._space(step)
             n_trials = step.trials if space.dimensions else 1
-            if not space.dimensions and step.inherits:
+            if not space.dimensions and self._repeats_what_it_inherits(step):
                 logger.info("Step %s is skipped: all that it searches is held fixed", step.name)
                 continue
             self._run_step(index, step, space, n_trials)
@@ -92,7 +92,9 @@ class Experiment:
         return best[1]
 
     def _run_step(self, index: int, step: Step, space: SearchSpace, n_trials: int) -> None:
-        sampler = make_sampler(self.plan.sampler, space.distributions, self.plan.seed + index)
+        # Half of the range: samplers add a trial's number, and numpy's seeds end at 2^32.
+        seed = ask_seed(self.plan.seed, index) // 2
+        sampler = make_sampler(self.plan.sampler, space.distributions, seed)
         study = open_study(self._storage, step.name, sampler, make_pruner(self.plan.pruner))
         self.studies[step.name] = study
         done = len(finished(study))
@@ -113,6 +115,13 @@ class Experiment:
             )
         )
 
+    def _repeats_what_it_inherits(self, step: Step) -> bool:
+        """Tell whether a trial of ``step``, which searches nothing, has been run before."""
+        if step.inherits not in self.studies:
+            return False
+        best = self._best_in(step.inherits)
+        return set(self._shared_overrides(step)) == set(best.user_attrs[OVERRIDES])
+
     def _space(self, step: Step) -> SearchSpace:
         return parse_space(
             step.space,
@@ -131,9 +140,11 @@ class Experiment:
         )
 
     def _inherited(self, step: Step) -> list[str]:
-        if step.inherits is None or step.inherits not in self.studies:
+        if step.inherits is None:
             return []
         source = next(s for s in self.plan.strategy.steps if s.name == step.inherits)
+        if source.name not in self.studies:  # skipped: it added nothing
+            return self._inherited(source)
         best = self._best_in(source.name)
         return merged(self._inherited(source), self._space(source).overrides(best.params))
 

@@ -34,6 +34,8 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
         return
     past = OmegaConf.to_container(OmegaConf.load(kept))
     changes = list(differences(past, present))
+    # A strategy's steps repeat settings of the search; those tell it all.
+    changes = [text for text in changes if not text.startswith("strategy.steps.")] or changes
     if changes:
         more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         raise UserError(
@@ -46,7 +48,7 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
 def differences(past: Any, present: Any) -> Iterator[str]:
     """Yield ``key: then X, now Y`` for every value that differs."""
     old, new = dict(_flat(past)), dict(_flat(present))
-    for key in sorted(old.keys() | new.keys()):
+    for key in sorted(old.keys() | new.keys(), key=lambda key: (key.startswith("strategy."), key)):
         if old.get(key) != new.get(key) or (key in old) != (key in new):
             yield f"{key}: then {old.get(key, 'absent')}, now {new.get(key, 'absent')}"
 
@@ -55,5 +57,8 @@ def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
             yield from _flat(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list) and any(isinstance(item, Mapping) for item in node):
+        for index, value in enumerate(node):
+            yield from _flat(value, f"{path}.{index}")
     else:
         yield path, node

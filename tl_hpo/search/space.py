@@ -95,6 +95,10 @@ def parse_space(
     """
     dimensions = []
     for key, axis in axes.items():
+        if not isinstance(axis, Mapping):
+            raise UserError(
+                f"search space of {key} must have choices, or low and high, got {axis}."
+            )
         sets = tuple(axis.get("sets") or (key,))
         if not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
@@ -146,6 +150,9 @@ def _choices(key: str, choices: Any) -> Sequence[Any]:
         )
     if len(set(choices)) < len(choices):
         raise UserError(f"search space of {key} must name each choice once, got {choices}.")
+    wanted = key.rpartition("@")[0] or key
+    if wanted in ("model", "optimizer") and not all(isinstance(name, str) for name in choices):
+        raise UserError(f"search space of {key} must hold names, got {choices}.")
     return choices
 
 

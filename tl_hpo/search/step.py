@@ -78,7 +78,7 @@ def _run_trial(step: StepRun, trial: Trial) -> None:
     except UserError:
         raise
     except Exception as error:  # whatever breaks a trial must not end the experiment
-        _fail(step, trial, folder, error)
+        _fail(step, trial, folder, error, curve)
     else:
         _finish(step, trial, result, curve)
     step.changed()
@@ -92,10 +92,26 @@ def _reporter(
         curve.append(row | {"elapsed_seconds": round(clock(), 3)})
         if record.number == 1:
             trial.set_user_attr(MAJORITY_SHARE, record.majority_share)
-        trial.report(record.objective, record.number)
-        return trial.should_prune()
+        values[record.number] = record.objective
+        if record.number not in told:
+            trial.report(record.objective, record.number)
+        return _cancels(trial, values)
 
+    # What an interrupted run of this trial reported stays in the storage; it does not count.
+    told = set(_stored(trial).intermediate_values)
+    values: dict[int, float] = {}
     return report
+
+
+def _stored(trial: Trial) -> FrozenTrial:
+    return trial.study.get_trials(deepcopy=True)[trial.number]
+
+
+def _cancels(trial: Trial, values: dict[int, float]) -> bool:
+    """Ask the pruner about the epochs of this run alone: ``values`` by epoch, from 1."""
+    frozen = _stored(trial)
+    frozen.intermediate_values = values
+    return trial.study.pruner.prune(trial.study, frozen)
 
 
 def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[str, Any]]) -> None:
@@ -109,10 +125,13 @@ def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[s
     logger.info("%s", describe_trial(step.name, trial.number, step.n_trials, trial, result))
 
 
-def _fail(step: StepRun, trial: Trial, folder: Path, error: Exception) -> None:
+def _fail(
+    step: StepRun, trial: Trial, folder: Path, error: Exception, curve: list[dict[str, Any]]
+) -> None:
     lines = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
     write_text(folder / "error.txt", traceback.format_exc())
+    trial.set_user_attr(CURVE, curve)
     trial.set_user_attr(REASON, reason)
     step.study.tell(trial, state=TrialState.FAIL)
     logger.warning(

@@ -1,5 +1,6 @@
 """Studies: one per step, in one Optuna storage, and what is kept in their trials."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+WAIT_SECONDS = 60.0  # for another process that writes
 
 # User attributes of a trial.
 OVERRIDES = "overrides"  # list of str: what train.py repeats it with
@@ -22,7 +25,11 @@ REASON = "reason"  # why it ended early, or failed
 def open_storage(path: Path) -> RDBStorage:
     """Return the SQLite storage at ``path``, made if absent; waits for others that write."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+    def connect() -> sqlite3.Connection:  # a path of any characters, which a URL would not take
+        return sqlite3.connect(path, timeout=WAIT_SECONDS, check_same_thread=False)
+
+    return RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
 
 
 def open_study(

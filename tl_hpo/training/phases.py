@@ -29,6 +29,7 @@ from tl_hpo.training.callbacks import (
 )
 from tl_hpo.training.result import EpochRecord, PhaseSummary, Report
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 SCHEDULERS = ("constant", "cosine")
 
 # What Lightning says of choices made here on purpose: in-memory data needs no loader workers.
@@ -121,6 +122,8 @@ def judge(model: TransferModel, data: ImageData, config: DictConfig, side: str) 
 
 def check_phase(phase: str, settings: DictConfig) -> None:
     """Raise UserError for settings of a phase that cannot work."""
+    if not OmegaConf.is_dict(settings):
+        raise UserError(f"{phase} must be a table of settings, got {settings}; see --cfg job.")
     if not isinstance(settings.epochs, int) or settings.epochs < 0:
         raise UserError(f"{phase}.epochs must be an integer of at least 0, got {settings.epochs}.")
     patience = settings.patience
@@ -140,6 +143,17 @@ def check_learning_rate(key: str, value: Any) -> None:
     if not number or not math.isfinite(value) or value <= 0:
         raise UserError(
             f"{key} must be a positive number, got {value}; the paper searched 0.0001 to 1."
+        )
+
+
+def check_accelerator(accelerator: Any) -> None:
+    """Raise UserError for a device that is unknown or not there."""
+    if accelerator not in ACCELERATORS:
+        raise unknown("trainer.accelerator", str(accelerator), ACCELERATORS)
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"trainer.accelerator must be a device of this machine, got {accelerator!r} where "
+            "torch finds no CUDA; use auto or cpu, or mend the driver."
         )
 
 

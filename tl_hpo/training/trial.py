@@ -32,6 +32,7 @@ from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.metrics import headline, summarise
 from tl_hpo.training.phases import (
     PhaseOutcome,
+    check_accelerator,
     check_phase,
     judge,
     make_optimizer,
@@ -101,6 +102,8 @@ def run_trial(
 
 def check_config(config: DictConfig) -> None:
     """Raise UserError for settings that cannot work, before any image is read."""
+    _check_numbers(config)
+    check_accelerator(config.trainer.accelerator)
     for phase in Phase:
         check_phase(phase.value, config[phase.value])
         make_optimizer(phase.value, config[phase.value].optimizer)
@@ -121,6 +124,22 @@ def check_config(config: DictConfig) -> None:
             f"got {expected}; use model=timm model.name={config.model.name}."
         )
     resolve_delimiting_layer(config.delimiting_layer, n_layers)
+
+
+def _check_numbers(config: DictConfig) -> None:
+    for key, least, value in (
+        ("batch_size", 2, config.batch_size),  # BatchNorm cannot train on single images
+        ("seed", 0, config.seed),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{key} must be an integer of at least {least}, got {value!r}.")
+    share = config.dataset.max_unreadable
+    if isinstance(share, bool) or not isinstance(share, (int, float)):
+        raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")
+    if not isinstance(config.model.weights, str):
+        raise UserError(
+            f"model.weights must be imagenet, random or a file, got {config.model.weights!r}."
+        )
 
 
 def input_size(config: DictConfig) -> tuple[int, int]:

@@ -1,0 +1,142 @@
+"""From a composed optimize.yaml to what an experiment is to do, checked before it begins."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from tl_hpo.config import group_options, trial_overrides, user_search_path
+from tl_hpo.errors import UserError
+from tl_hpo.overrides import key_of, merged, override
+from tl_hpo.search.experiment import Plan
+from tl_hpo.search.pruners import make_pruner
+from tl_hpo.search.samplers import make_sampler
+from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
+from tl_hpo.search.strategy import Strategy, parse_strategy
+from tl_hpo.training.runner import LocalRunner
+from tl_hpo.training.trial import check_config
+
+_OF_A_TRIAL = ("dataset", "split", "model", "optimizer", "head", "finetune", "delimiting_layer")
+_PHASE_SETTINGS = ("optimizer@", "head.optimizer.", "finetune.optimizer.")
+
+
+def command_line() -> list[str]:
+    """Return the overrides that the user typed, of this job where it is one of a sweep."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, DictConfig]:
+    """Return what runs the trials, what the search is to do, and one of its possible trials.
+
+    Raises:
+        UserError: some trial of the experiment could not run.
+    """
+    resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    typed = command_line()
+    fixed = [key_of(text) for text in typed]
+    refuse_unfollowed_settings(fixed)
+    search_path = user_search_path()
+    plan = Plan(
+        folder=folder,
+        strategy=parse_strategy(resolved["strategy"]),
+        overrides=_shared_overrides(config, search_path, typed),
+        fixed=fixed,
+        models=group_options("model", search_path),
+        sampler=resolved["sampler"],
+        pruner=resolved["pruner"],
+        seed=resolved["seed"],
+    )
+    runner = LocalRunner(search_path, config.trainer)
+    _check_pruner(resolved)
+    return runner, plan, _check_trials(runner, plan)
+
+
+def refuse_unfollowed_settings(fixed: Sequence[str]) -> None:
+    """Refuse settings of both phases' optimizer that the phases do not follow.
+
+    Of ``optimizer``, the phases follow the choice and ``optimizer.lr``; which other settings an
+    optimizer has depends on the choice.
+    """
+    for key in fixed:
+        if key.startswith("optimizer.") and key != "optimizer.lr":
+            name = key.removeprefix("optimizer.")
+            raise UserError(
+                f"{name} of an optimizer must be set for each phase, got {key}; give "
+                f"head.optimizer.{name}=... and finetune.optimizer.{name}=..."
+            )
+
+
+def held_fixed(strategy: Strategy, fixed: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the axes that are searched, and what the command line holds fixed instead."""
+    axes = list(dict.fromkeys(key for step in strategy.steps for key in step.space))
+    held = [key for key in axes if is_fixed(key, fixed)]
+    searched = [key for key in axes if key not in held]
+    phases = [key for key in fixed if key.startswith(_PHASE_SETTINGS) and key not in axes]
+    return searched, held + phases
+
+
+def _shared_overrides(config: DictConfig, search_path: list[str], typed: list[str]) -> list[str]:
+    """Return what all trials share.
+
+    What the user typed comes along word by word, even where it says what is usual: a searched
+    optimizer would bring its own learning rate. A searched model brings its own name and layers.
+    """
+    fixed = [key_of(text) for text in typed]
+    of_a_model = set() if is_fixed("model", fixed) else {"model.name", "model.n_layers"}
+    said = [text for text in typed if key_of(text).split(".")[0].split("@")[0] in _OF_A_TRIAL]
+    shared = trial_overrides(config, search_path)
+    return [text for text in merged(shared, said) if key_of(text) not in of_a_model]
+
+
+def _check_pruner(resolved: Mapping[str, Any]) -> None:
+    make_pruner(resolved["pruner"])
+    if resolved["pruner"].get("relative") and resolved["objective"] != "val_accuracy":
+        raise UserError(
+            "pruner.relative must go with objective=val_accuracy, for it compares with the share "
+            f"of the largest class, got objective={resolved['objective']}; set "
+            "pruner.relative=false or pruner=none."
+        )
+
+
+def _check_trials(runner: LocalRunner, plan: Plan) -> DictConfig:
+    """Check one trial for every value of every choice in all steps; return the first of them."""
+    configs = [runner.compose(overrides) for overrides in _possible_trials(plan)]
+    for config in configs:
+        check_config(config)
+    names = {config.model.name for config in configs}
+    weights = configs[0].model.weights
+    if len(names) > 1 and weights not in ("imagenet", "random"):
+        raise UserError(
+            f"model.weights must be imagenet or random where several models are searched, got "
+            f"{weights!r}; choose its model, such as model=timm model.name=NAME."
+        )
+    return configs[0]
+
+
+def _possible_trials(plan: Plan) -> Iterator[list[str]]:
+    before: list[str] = []
+    for step in plan.strategy.steps:
+        space = parse_space(
+            step.space, fixed=plan.fixed, models=plan.models, count_layers=lambda: 1
+        )
+        make_sampler(plan.sampler, space.distributions, plan.seed)
+        local = [override(key, value) for key, value in step.overrides.items()]
+        for point in _points(space):
+            yield merged(plan.overrides, before, local, space.overrides(point))
+        before = merged(before, space.overrides(next(_points(space))))
+
+
+def _points(space: SearchSpace) -> Iterator[dict[str, Any]]:
+    """Yield points of a space in which every choice of every axis occurs."""
+    corner = {name: _first_value(axis) for name, axis in space.distributions.items()}
+    yield corner
+    for name, axis in space.distributions.items():
+        if isinstance(axis, CategoricalDistribution):
+            yield from (corner | {name: choice} for choice in axis.choices[1:])
+
+
+def _first_value(axis: BaseDistribution) -> Any:
+    return axis.choices[0] if isinstance(axis, CategoricalDistribution) else cast(Any, axis).low
