@@ -1,8 +1,10 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
-from tl_hpo.files import read_csv, replacing, write_csv, write_json
+from tl_hpo.files import locked, read_csv, remove_leftovers, replacing, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -30,3 +32,23 @@ def test_csv_is_read_back_as_text_with_empty_cells_for_none(tmp_path):
         {"a": "1", "b": "", "c": ""},
         {"a": "ä,\n", "b": "", "c": "2.5"},
     ]
+
+
+def test_a_locked_folder_is_refused_until_it_is_free_again(tmp_path):
+    with locked(tmp_path):
+        code = (
+            "import sys; from tl_hpo.files import locked; from tl_hpo.errors import UserError\n"
+            "try:\n    with locked(sys.argv[1]): sys.exit(0)\n"
+            "except UserError as error: sys.exit(2 if 'one optimize.py' in str(error) else 1)"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        assert subprocess.run(command, check=False).returncode == 2
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "kept.csv").touch()
+    (tmp_path / ".trials.csv.1.tmp").touch()
+    (tmp_path / "trials" / ".model.2.tmp").mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["kept.csv", "trials"]

@@ -94,6 +94,16 @@ def test_truncated_images(command, image_folder, tiny):
         (["model=vgg16", "delimiting_layer=1.5"], ["0..31", "got 1.5"]),
         (["nonsense=1"], ["nonsense"]),
         (["batch_size=0"], ["batch_size", "0"]),
+        (["batch_size=1.5"], ["batch_size", "1.5"]),
+        (["batch_size=null"], ["batch_size", "None"]),
+        (["dataset.max_unreadable=abc"], ["dataset.max_unreadable", "abc"]),
+        (["head=null"], ["head"]),
+        (["model.weights=null"], ["model.weights", "None"]),
+        (["model=timm", "model.name=123"], ["model.name", "123"]),
+        (["model=timm", "model.name=resnet18.foo"], ["resnet18.foo"]),
+        (["trainer.accelerator=foo"], ["trainer.accelerator", "foo", "cpu"]),
+        (["optimizer=sgd", "optimizer.momentum=0.9"], ["head.optimizer.momentum=..."]),
+        (["model=vgg16", "image_size=32", "head.weights=no.safetensors"], ["head.weights"]),
         (["split.validation=1.5"], ["split.validation", "1.5"]),
     ],
 )
@@ -109,6 +119,13 @@ def test_wrong_settings(command, image_folder, script, arguments, words):
         (["strategy=sharde"], ["strategy must be a known name", "shared"]),
         (["search.models=[]"], ["model", "at least one choice"]),
         (["search.optimizers=[]"], ["optimizer", "at least one choice"]),
+        (["search.models=densenet121"], ["model", "at least one choice", "densenet121"]),
+        (["search.optimizers=[sgd,adma]"], ["optimizer must be a known name", "adam"]),
+        (["search.optimizers=[1]"], ["optimizer", "names"]),
+        (["search.lr=null"], ["optimizer.lr", "low and high"]),
+        (["pruner.relative=true", "objective=val_mcc"], ["pruner.relative", "val_mcc"]),
+        (["pruner.epochs=abc"], ["pruner.epochs", "abc"]),
+        (["model.weights=w.safetensors"], ["model.weights", "several models"]),
         (["search.models=[densnet121]"], ["densnet121", "densenet121"]),
         (["search.n_trials=0"], ["at least 1", "got 0"]),
         (["search.layer_trials=0"], ["at least 1", "got 0"]),
@@ -160,3 +177,21 @@ def test_a_changed_configuration_is_refused_with_the_difference_and_nothing_is_l
     assert Path("runs/folder/shared/trials.csv").read_bytes() == trials
     assert command("optimize", *arguments, "name=other", "seed=3").code == 0
     assert Path("runs/folder/shared-other/best.json").exists()
+
+
+def test_changed_images_are_refused_with_their_number(command, image_folder, tiny):
+    root = image_folder()
+    arguments = [*folder(root), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+    assert command("optimize", *arguments).code == 0
+    split = Path("runs/folder/shared/split.csv").read_bytes()
+    Image.new("RGB", (32, 32)).save(root / "class-0" / "new.png")
+    assert_told(command("optimize", *arguments), "images", "1 new, 0 gone", "name=OTHER")
+    assert Path("runs/folder/shared/split.csv").read_bytes() == split
+
+
+def test_a_mistake_in_one_job_of_a_sweep_does_not_stop_the_others(command, image_folder, tiny):
+    settings = [o for o in tiny if "search" not in o]
+    arguments = [*folder(image_folder()), *settings, "model=timm", "model.name=test_resnet"]
+    outcome = command("train", "-m", *arguments, "optimizer.lr=0,0.01")
+    assert_told(outcome, "optimizer.lr must be a positive number, got 0")
+    assert len(list(Path("runs/folder/train").glob("*/*/result.json"))) == 1

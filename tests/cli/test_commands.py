@@ -96,6 +96,7 @@ def test_what_the_command_line_sets_is_held_fixed_and_said(command, image_folder
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "Held fixed by the command line: model, optimizer, delimiting_layer" in outcome.out
+    assert "Searched: optimizer.lr" in outcome.out
     rows = read_csv(Path("runs/folder/shared/trials.csv"))
     assert [row["step"] for row in rows] == ["shared"] * 2
     assert {row["head_optimizer"] for row in rows} == {"sgd"}
@@ -159,3 +160,17 @@ def test_one_optimizer_for_both_phases_or_one_each():
         "torch.optim.Adam",
         0.25,
     )
+
+
+def test_a_value_that_is_the_usual_one_is_held_fixed_too(command, image_folder, tiny):
+    usual = ["optimizer.lr=0.001", "optimizer@head.optimizer=adam"]  # adam's own, and adam
+    outcome = command(
+        "optimize", *folder(image_folder()), *tiny, *usual, "search.optimizers=[sgd,nadam]",
+        "search.n_trials=3", "search.layer_trials=1", "sampler=random",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    rows = read_csv(Path("runs/folder/shared/trials.csv"))
+    assert {(row["head_lr"], row["finetune_lr"]) for row in rows} == {("0.001", "0.001")}
+    assert {row["head_optimizer"] for row in rows} == {"adam"}
+    assert {row["finetune_optimizer"] for row in rows} <= {"sgd", "nadam"}
+    assert "optimizer@head.optimizer" in outcome.out

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from simulated import LAYERS, SimulatedRunner, parsed
@@ -190,3 +191,72 @@ def test_search_needs_no_torch():
         "sys.exit(any(name.split('.')[0] in {'torch', 'timm'} for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+FINETUNE_FIXED = ("finetune.optimizer.lr", "optimizer@finetune.optimizer")
+
+
+def test_a_step_that_searches_nothing_still_fine_tunes_once(plan, run):
+    p = plan("strategy=separate_steps", fixed=(*FINETUNE_FIXED, "delimiting_layer"))
+    runner = SimulatedRunner()
+    experiment = run(p, runner)
+    assert {name: len(study.trials) for name, study in experiment.studies.items()} == {
+        "head": 6,
+        "finetune": 1,
+    }
+    assert "finetune.epochs" not in parsed(runner.asked[-1])
+
+
+def test_the_layer_step_after_a_step_without_axes_keeps_the_chosen_model(plan, run):
+    p, runner = plan("strategy=separate_steps", fixed=FINETUNE_FIXED), SimulatedRunner()
+    run(p, runner)
+    winner = parsed(max(runner.asked[:6], key=runner.score))
+    assert {parsed(each)["model"] for each in runner.asked[6:]} == {winner["model"]}
+    assert all("head.weights" in parsed(each) for each in runner.asked[6:])
+
+
+@pytest.mark.parametrize("name", ["what?", "50%25", "{x}", "a b'c"])
+def test_a_run_folder_may_have_any_name(plan, run, tmp_path, name):
+    p = replace(plan("search.n_trials=1", "search.layer_trials=1"), folder=tmp_path / name)
+    run(p, SimulatedRunner())
+    assert (tmp_path / name / "study.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_an_interrupted_trial_reported_does_not_count_when_it_runs_again(plan, run):
+    class Hopeless(SimulatedRunner):
+        """First good, then killed; the same trial is bad when it runs again."""
+
+        def __init__(self, score, kill):
+            super().__init__()
+            self._score, self._kill = score, kill
+
+        def score(self, overrides):
+            return self._score
+
+        def _train(self, score, report):
+            def watched(record):
+                if self._kill and record.number == 4:
+                    raise Killed
+                return report(record)
+
+            return super()._train(score, watched)
+
+    p = plan("pruner=early_cancel", "search.n_trials=1", "search.layer_trials=1")
+    with pytest.raises(Killed):
+        run(p, Hopeless(0.9, kill=True))
+    run(p, Hopeless(0.3, kill=False))
+    assert {row["state"] for row in rows(p)} == {"PRUNED"}
+
+
+def test_a_failed_trial_keeps_its_epochs(plan, run):
+    class FailsLate(SimulatedRunner):
+        def _train(self, score, report):
+            epochs = super()._train(score, report)
+            if len(self.asked) == 2:
+                raise RuntimeError("out of memory")
+            return epochs
+
+    p = plan()
+    run(p, FailsLate())
+    assert len([row for row in rows(p, "curves.csv") if row["number"] == "1"]) >= 6
