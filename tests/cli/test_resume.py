@@ -14,8 +14,8 @@ N_TRIALS, LAYER_TRIALS = 3, 2
 PATIENCE_SECONDS = 180
 
 
-def kill_when(process, path, reached: Callable[[list[dict[str, str]]], bool]):
-    """Send SIGKILL as soon as ``reached`` holds of the rows of trials.csv."""
+def stop_when(process, path, reached: Callable[[list[dict[str, str]]], bool], how):
+    """Send the signal ``how`` as soon as ``reached`` holds of the rows of trials.csv."""
     polls = int(PATIENCE_SECONDS / 0.01)
     for _ in range(polls):
         if path.exists() and reached(read_csv(path)):
@@ -25,9 +25,8 @@ def kill_when(process, path, reached: Callable[[list[dict[str, str]]], bool]):
         except subprocess.TimeoutExpired:
             continue
         raise AssertionError(f"ended by itself: {process.communicate()}")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.send_signal(how)
+    return process.communicate()
 
 
 def in_the_middle_of_the_second_trial(rows):
@@ -51,7 +50,9 @@ def test_killed_thrice_and_repeated(start, tiny, image_folder, tmp_path):
     run = tmp_path / "runs" / "folder" / "shared"
     finished: dict[tuple[str, str], dict[str, str]] = {}
     for moment in (in_the_middle_of_the_second_trial, between_the_steps, in_the_last_step):
-        kill_when(start("optimize.py", *arguments), run / "trials.csv", moment)
+        process = start("optimize.py", *arguments)
+        stop_when(process, run / "trials.csv", moment, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
         for row in read_csv(run / "trials.csv"):
             if row["state"] == "COMPLETE":
                 kept = finished.setdefault((row["step"], row["number"]), row)
@@ -77,3 +78,17 @@ def test_killed_thrice_and_repeated(start, tiny, image_folder, tmp_path):
     model, labels = load_model(run / "best_model")
     assert model.head.out_features == len(labels) == 2
     assert not list(run.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(start, tiny, image_folder, tmp_path):
+    arguments = [
+        *("dataset=folder", f"dataset.root={image_folder(per_class=20)}", *tiny, "pruner=none"),
+        *("head.epochs=200", "head.patience=null", "search.n_trials=2"),
+    ]
+    trials = tmp_path / "runs" / "folder" / "shared" / "trials.csv"
+    process = start("optimize.py", *arguments)
+    _, errors = stop_when(process, trials, lambda rows: bool(rows), signal.SIGINT)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted: repeat the command to go on from here"
+    assert [row["state"] for row in read_csv(trials)] == ["RUNNING"]

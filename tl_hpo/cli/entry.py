@@ -18,6 +18,7 @@ from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.errors import UserError, unknown
 
 USER_MISTAKE = 2
+INTERRUPTED = 130  # the shell's own: 128 + SIGINT
 
 Task = Callable[[DictConfig], None]
 
@@ -50,8 +51,12 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
         def run() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
-            with user_errors():
-                command()
+            try:
+                with user_errors():
+                    command()
+            except KeyboardInterrupt:
+                print("\ninterrupted: repeat the command to go on from here", file=sys.stderr)
+                sys.exit(INTERRUPTED)
             if mistakes:
                 sys.exit(USER_MISTAKE)
 
@@ -85,7 +90,7 @@ def one_line(error: BaseException) -> str | None:
         return str(_missing_config(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _configuration(error)
-    if isinstance(error, OSError) and _from_hydra(error):
+    if isinstance(error, OSError) and error.filename and _from_hydra(error):
         return (
             f"the run folder must be writable, got {error.filename!r} ({error.strerror}); "
             "set runs_dir=DIR to a folder that you may write to."
@@ -97,7 +102,10 @@ def _missing_config(error: MissingConfigException) -> UserError:
     found = re.search(r"Could not find '(\w+)/([^']+)'", str(error))
     if not found or not group_options(found[1]):
         return UserError(str(error).splitlines()[0])
-    return unknown(found[1], found[2], group_options(found[1]))
+    error_ = unknown(found[1], found[2], group_options(found[1]))
+    if found[1] == "model":
+        return UserError(f"{error_} Any other of timm's: model=timm model.name={found[2]}.")
+    return error_
 
 
 def _configuration(error: Exception) -> str:
@@ -105,6 +113,8 @@ def _configuration(error: Exception) -> str:
     top = str(error).splitlines()[0].strip()
     first = lines[0] if lines else type(error).__name__
     reason = top if first in top else f"{top} {first}"
+    if "Lexer" in reason or "parsing" in reason or "no viable" in reason:
+        reason += " (text with blanks or other signs needs quotes within quotes: \"key='my text'\")"
     return (
         f"the configuration must be one that Hydra can compose: {reason} (see --help, --cfg job)."
     )

@@ -99,7 +99,8 @@ class Experiment:
         self.studies[step.name] = study
         done = len(finished(study))
         already = f", {done} of them done before" if done else ""
-        logger.info("Step %s: %d trials%s", step.name, n_trials, already)
+        trials = "1 trial" if n_trials == 1 else f"{n_trials} trials"
+        logger.info("Step %s: %s%s", step.name, trials, already)
         run_step(
             StepRun(
                 name=step.name,

@@ -135,8 +135,9 @@ def _fail(
     trial.set_user_attr(REASON, reason)
     step.study.tell(trial, state=TrialState.FAIL)
     logger.warning(
-        "%s %d/%d  failed: %s (%s)",
+        "%s trial %d (%d of %d)  failed: %s (%s)",
         step.name,
+        trial.number,
         trial.number + 1,
         step.n_trials,
         reason,
@@ -156,8 +157,8 @@ def describe_trial(
     )
     reason = f" ({result.reason})" if result.reason else ""
     return (
-        f"{step} {number + 1}/{n_trials}  accuracy {result.val_accuracy:.4f}  {chosen}  "
-        f"{result.seconds:.0f} s{reason}"
+        f"{step} trial {number} ({number + 1} of {n_trials})  "
+        f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
     )
 
 

@@ -97,7 +97,7 @@ def run_phase(
     started = time.monotonic()
     with _quiet():
         task.train()
-        trainer.fit(task, datamodule=data)
+        _fit(trainer, task, data)
         watcher.restore(model)
         if watcher.predictions is None:  # not one epoch was finite: judge what it started with
             trainer.validate(task, datamodule=data, verbose=False)
@@ -109,6 +109,16 @@ def run_phase(
         watcher.predictions or predictions_of(task),
         reason,
     )
+
+
+def _fit(trainer: L.Trainer, task: PhaseTask, data: ImageData) -> None:
+    """Fit; Lightning answers Ctrl-C by leaving the process, which is for the command to decide."""
+    try:
+        trainer.fit(task, datamodule=data)
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from exit_
+        raise
 
 
 def judge(model: TransferModel, data: ImageData, config: DictConfig, side: str) -> Predictions:

@@ -20,7 +20,7 @@ from tl_hpo.reporting.records import Epoch
 
 DASHES = {"head": (0, (2.5, 1.5)), "finetune": "-"}
 PHASES = {"head": "classification block", "finetune": "fine-tuning"}
-BEST = "highest so far"
+BEST = "highest of any epoch so far"
 UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 MANY_EPOCHS = 300
 """Beyond so many epochs the markers would hide the lines."""

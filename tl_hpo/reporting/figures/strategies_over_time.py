@@ -72,6 +72,6 @@ def _overlay(
             linewidth=2,
             label=shortened(name, 40),
         )
-    axes.set_title("highest so far of each", loc="left")
+    axes.set_title("highest of any epoch so far, of each", loc="left")
     # What only rises leaves the lower right free.
     axes.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
