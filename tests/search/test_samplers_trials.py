@@ -124,7 +124,8 @@ def test_no_usable_trial_after_the_initial_design_gives_a_random_point():
 
 
 def test_equal_scores_and_a_single_observation_still_give_proposals():
-    studied(GPyOptSampler(seed=0, space=SPACE, n_initial=1), 4, objective=lambda p: 0.5)
+    study = studied(GPyOptSampler(seed=0, space=SPACE, n_initial=1), 4, objective=lambda p: 0.5)
+    assert [set(trial.params) for trial in study.trials] == [set(SPACE)] * 4
 
 
 def test_fully_explored_space_gives_random_points_and_says_so_once(caplog):
