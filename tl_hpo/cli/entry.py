@@ -91,11 +91,15 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _configuration(error)
     if isinstance(error, OSError) and error.filename and _from_hydra(error):
-        return (
-            f"the run folder must be writable, got {error.filename!r} ({error.strerror}); "
-            "set runs_dir=DIR to a folder that you may write to."
-        )
+        return _not_writable(error.filename, error)
     return None
+
+
+def _not_writable(folder: object, error: OSError) -> str:
+    return (
+        f"the run folder must be writable, got {str(folder)!r} ({error.strerror}); "
+        "set runs_dir=DIR to a folder that you may write to."
+    )
 
 
 def _missing_config(error: MissingConfigException) -> UserError:
@@ -146,8 +150,5 @@ def run_folder() -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            f"the run folder must be writable, got {str(folder)!r} ({error.strerror}); "
-            "set runs_dir=DIR to a folder that you may write to."
-        ) from error
+        raise UserError(_not_writable(folder, error)) from error
     return folder
