@@ -2,15 +2,20 @@
 
 import csv
 import fcntl
+import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 from tl_hpo.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -60,6 +65,36 @@ def locked(folder: Path) -> Iterator[None]:
                 "which another one is using; wait for it, or set name=OTHER."
             ) from error
         yield
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``, made with its parent where absent, after whoever holds it now.
+
+    The lock ends with the block or with the process, however that ends. The file stays: were it
+    removed, a process that waits on it and one that makes it anew would both hold the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process, which holds %s", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:  # a process forked meanwhile shares the lock and would hold it beyond the block
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def checksum(file: Path | BufferedIOBase) -> str:
+    """Return 128 bits of BLAKE2b of all bytes of ``file``, a path or open, as 32 hex digits."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return checksum(opened)
+    file.seek(0)
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tl_hpo.data import images as module
-from tl_hpo.data.images import cached_images, decode, load_images
+from tl_hpo.data.images import decode, decode_into, image_shape, readable
 from tl_hpo.data.sources import load_table
 from tl_hpo.errors import UserError
 
@@ -18,9 +18,15 @@ def root(plant):
 
 
 @pytest.fixture
-def load(dataset, root):
-    def run(size=16, function=load_images, **keywords):
-        return function(load_table(dataset("folder", root=root)), size, **keywords)
+def load(dataset, root, monkeypatch):
+    """Decode all images; return the table of the readable ones and the pixels of all."""
+    monkeypatch.setattr(module, "_told", set())
+
+    def run(size=16, workers=None, **keywords):
+        table = load_table(dataset("folder", root=root))
+        images = np.zeros((len(table), *image_shape(size), 3), dtype=np.uint8)
+        failures = decode_into(images, table.paths, workers)
+        return readable(table, failures, **keywords), images
 
     return run
 
@@ -28,7 +34,6 @@ def load(dataset, root):
 def test_images_are_squashed_to_height_and_width(load, frames):
     _, images = load((8, 12))
     assert images.shape == (20, 8, 12, 3)
-    assert images.dtype == np.uint8
     expected = Image.fromarray(frames[0]).resize((12, 8), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(images[0], np.asarray(expected))
 
@@ -84,12 +89,19 @@ def test_few_unreadable_files_are_named_and_left_out(load, root, caplog):
     with caplog.at_level(logging.WARNING):
         table, images = load()
     assert table.counts() == {"a": 10, "b": 9}
-    assert len(images) == 19
-    assert images.max(axis=(1, 2, 3)).all()
+    assert {path.name for path in table.paths}.isdisjoint({"notes.txt"})
+    assert np.count_nonzero(images.max(axis=(1, 2, 3))) == 19
     assert len(caplog.records) == 1
     message = caplog.records[0].getMessage()
     assert "2 of 21 files" in message
     assert "a/notes.txt, b/3.png" in message
+
+
+def test_what_is_left_out_is_told_once(load, root, caplog):
+    (root / "b/3.png").write_bytes(b"")
+    for _ in range(2):
+        load()
+    assert len(caplog.records) == 1
 
 
 def test_truncated_image_is_unreadable(load, root, caplog, frames):
@@ -150,38 +162,3 @@ def test_size_below_one_is_refused(load, size):
 def test_share_that_is_none_is_refused(load):
     with pytest.raises(UserError, match="max_unreadable must be a share"):
         load(max_unreadable=10)
-
-
-@pytest.fixture
-def decodings(monkeypatch):
-    """Empty the cache and return the list of files that are decoded from now on."""
-    seen = []
-    monkeypatch.setattr(module, "_cache", type(module._cache)())
-    monkeypatch.setattr(
-        module, "decode", lambda path, shape: seen.append(path) or decode(path, shape)
-    )
-    return seen
-
-
-def test_cache_spares_a_second_decoding(load, decodings):
-    _, first = load(function=cached_images)
-    _, second = load(function=cached_images)
-    assert second is first
-    assert len(decodings) == 20
-
-
-def test_cache_sees_a_changed_file_and_another_size(load, decodings, root):
-    load(function=cached_images)
-    load(8, function=cached_images)
-    (root / NAMES[0]).write_bytes((root / NAMES[1]).read_bytes())
-    _, images = load(function=cached_images)
-    np.testing.assert_array_equal(images[0], images[1])
-    assert len(decodings) == 60
-
-
-def test_cache_keeps_two_sets(load, decodings):
-    for size in (8, 9, 10, 9, 10):
-        load(size, function=cached_images)
-    assert len(decodings) == 60
-    load(8, function=cached_images)
-    assert len(decodings) == 80

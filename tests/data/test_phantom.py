@@ -8,9 +8,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tl_hpo.data.images import load_images
 from tl_hpo.data.phantom import COMBINATIONS, PhantomSpec, write_phantom
 from tl_hpo.data.sources import load_table
+from tl_hpo.data.store import DecodedStore
 from tl_hpo.errors import UserError
 
 SMALL = {"images_per_class": 5, "frames_per_video": 2, "size": 32}
@@ -76,16 +76,15 @@ def test_interrupted_making_leaves_nothing(dataset, tmp_path, monkeypatch):
 
 def test_frames_of_a_video_resemble_each_other(dataset, tmp_path):
     config = dataset("phantom", root=tmp_path, images_per_class=8, frames_per_video=4, size=32)
-    table, images = load_images(load_table(config), 16, progress=False)
-    step = [np.abs(a.astype(float) - b).mean() for a, b in pairwise(images)]
-    same = [a == b for a, b in pairwise(table.groups)]
+    decoded = DecodedStore(tmp_path / "store").images(load_table(config), 16)
+    step = [np.abs(a.astype(float) - b).mean() for a, b in pairwise(decoded.pixels)]
+    same = [a == b for a, b in pairwise(decoded.table.groups)]
     assert np.mean(step, where=same) < 0.6 * np.mean(step, where=np.invert(same))
 
 
 def test_every_image_carries_the_same_mark(dataset, tmp_path):
-    _, images = load_images(
-        load_table(dataset("phantom", root=tmp_path, **(SMALL | {"size": 96}))), 96
-    )
+    table = load_table(dataset("phantom", root=tmp_path, **(SMALL | {"size": 96})))
+    images = DecodedStore(tmp_path / "store").images(table, 96).pixels
     corner = images[:, 90:94, 2:46].astype(float).mean(axis=(3,))
     assert corner.std(axis=0).mean() < 12
     assert corner.mean(axis=0).max() > 120
@@ -100,7 +99,8 @@ def accuracy(features: np.ndarray, table) -> float:
 
 def test_mean_colour_does_not_tell_the_classes_but_more_tells_more(dataset, tmp_path):
     config = dataset("phantom", root=tmp_path, images_per_class=80, frames_per_video=2, size=48)
-    table, images = load_images(load_table(config), 48, progress=False)
+    decoded = DecodedStore(tmp_path / "store").images(load_table(config), 48)
+    table, images = decoded.table, decoded.pixels
     codes = (images // 32).astype(int) @ [64, 8, 1]
     histograms = [np.bincount(code.ravel(), minlength=512) for code in codes]
     colour = accuracy(images.mean(axis=(1, 2)), table)

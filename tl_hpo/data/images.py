@@ -2,14 +2,13 @@
 
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
@@ -19,51 +18,14 @@ from tl_hpo.errors import UserError
 log = logging.getLogger(__name__)
 
 NAMED = 5  # unreadable files named in a message
-CACHED = 2  # sets of decoded images kept by `cached_images`
 # JPEG may be decoded at 1/2, 1/4 or 1/8 size while the result stays this many times larger than
 # asked. At 3 the pixels differ by half a grey level at most on average from those of a full decode
 # (colonoscopy images of 633 x 532 to 64 to 224 pixels); at 2 it is one level, at 1 three.
 REDUCING_GAP = 3
+# Names what `decode` does to pixels: raise its number when that changes. Decoders may change with
+# the major version of Pillow.
+TRANSFORM = f"1 bilinear reducing-gap-{REDUCING_GAP} pillow-{PIL.__version__.split('.')[0]}"
 MAX_THREADS = 16
-
-
-class Decoded(NamedTuple):
-    """Images uint8 [n, H, W, 3]; reason per index that could not be read (its pixels are 0)."""
-
-    images: np.ndarray
-    failures: dict[int, str]
-
-
-_cache: OrderedDict[tuple, Decoded] = OrderedDict()
-
-
-def load_images(
-    table: ImageTable,
-    size: int | tuple[int, int],
-    workers: int | None = None,
-    progress: bool = True,
-    max_unreadable: float = 0.1,
-) -> tuple[ImageTable, np.ndarray]:
-    """Decode all images of ``table`` and resize them to ``size``, whatever their aspect ratio.
-
-    Args:
-        table: the images, [n].
-        size: pixels per side, or (height, width).
-        workers: decoding threads; as many as there are cores by default.
-        progress: show a progress bar if the output is a terminal.
-        max_unreadable: greatest share of unreadable files that is accepted, in [0, 1].
-
-    Returns:
-        The table of the m readable images, and these as uint8 [m, H, W, 3] (RGB).
-
-    Raises:
-        UserError: the size is below 1; all files or more than ``max_unreadable`` are unreadable; a
-            class keeps fewer than two images.
-
-    """
-    shape = _shape(size)
-    decoded = _decode_all(table.paths, shape, workers, progress)
-    return _readable(table, decoded, max_unreadable)
 
 
 def cached_images(
@@ -73,19 +35,11 @@ def cached_images(
     progress: bool = True,
     max_unreadable: float = 0.1,
 ) -> tuple[ImageTable, np.ndarray]:
-    """Do as `load_images`, without decoding again what this process decoded recently.
-
-    The last two sets are kept, known by paths, file sizes, modification times and image size. The
-    array is shared between calls: do not write to it.
-    """
-    shape = _shape(size)
-    key = (shape, tuple(_fingerprint(path) for path in table.paths))
-    if key not in _cache:
-        _cache[key] = _decode_all(table.paths, shape, workers, progress)
-    _cache.move_to_end(key)
-    while len(_cache) > CACHED:
-        _cache.popitem(last=False)
-    return _readable(table, _cache[key], max_unreadable)
+    """Decode without a store: the readable images' table, [m], and pixels, uint8 [m, H, W, 3]."""
+    images = np.empty((len(table), *image_shape(size), 3), dtype=np.uint8)
+    failures = decode_into(images, table.paths, workers, progress)
+    kept = [index for index in range(len(table)) if index not in failures]
+    return readable(table, failures, max_unreadable), images[kept]
 
 
 def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -118,52 +72,81 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
+def image_shape(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of images of ``size``: pixels per side, or (height, width).
+
+    Raises:
+        UserError: a side is below 1.
+
+    """
     height, width = (size, size) if isinstance(size, int) else (int(side) for side in size)
     if min(height, width) < 1:
         raise UserError(f"image_size must be at least 1, got {size}; set image_size=224, say.")
     return height, width
 
 
-def _fingerprint(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), -1, -1
-    return str(path), status.st_size, status.st_mtime_ns
+def decode_into(
+    images: np.ndarray, paths: Sequence[Path], workers: int | None = None, progress: bool = True
+) -> dict[int, str]:
+    """Decode the images at ``paths`` into ``images``, in parallel.
 
+    Args:
+        images: uint8 [n, H, W, 3], written to; what is unreadable stays as it was.
+        paths: of the images, [n].
+        workers: decoding threads; as many as there are cores by default.
+        progress: show a progress bar if the output is a terminal.
 
-def _decode_all(
-    paths: Sequence[Path], shape: tuple[int, int], workers: int | None, progress: bool
-) -> Decoded:
-    images = np.zeros((len(paths), *shape, 3), dtype=np.uint8)
+    Returns:
+        The reason per index that could not be read, in order.
+
+    """
     failures: dict[int, str] = {}
-    fill = partial(_decode_into, images, failures, paths, shape)
+    fill = partial(_decode_one, images, failures, paths)
     with ThreadPoolExecutor(workers or _threads()) as pool:
-        done = pool.map(fill, range(len(paths)))
         # disable=None: silent when the output is no terminal
-        bar = tqdm(
-            done,
+        for _ in tqdm(
+            pool.map(fill, range(len(paths))),
             "decoding",
             len(paths),
             unit="image",
             leave=False,
             disable=None if progress else True,
-        )
-        for _ in bar:
+        ):
             pass
-    return Decoded(images, dict(sorted(failures.items())))
+    return dict(sorted(failures.items()))
 
 
-def _decode_into(
-    images: np.ndarray,
-    failures: dict[int, str],
-    paths: Sequence[Path],
-    shape: tuple[int, int],
-    index: int,
+def readable(
+    table: ImageTable, failures: Mapping[int, str], max_unreadable: float = 0.1
+) -> ImageTable:
+    """Return the part of ``table`` that could be read; warn, once per process, of what is lost.
+
+    Args:
+        table: the images, [n].
+        failures: the reason per index that could not be read, in order.
+        max_unreadable: greatest share of unreadable files that is accepted, in [0, 1].
+
+    Raises:
+        UserError: ``max_unreadable`` is no share; all files or more than that are unreadable; a
+            class keeps fewer than two images.
+
+    """
+    _check_failures(table, failures, max_unreadable)
+    if not failures:
+        return check_counts(table)
+    _warn_once(
+        "%d of %d files cannot be read and are left out: %s (the first: %s)",
+        len(failures), len(table), _names(table, failures), next(iter(failures.values())),
+    )  # fmt: skip
+    return check_counts(table.subset([i for i in range(len(table)) if i not in failures]))
+
+
+def _decode_one(
+    images: np.ndarray, failures: dict[int, str], paths: Sequence[Path], index: int
 ) -> None:
+    height, width = images.shape[1:3]
     try:
-        images[index] = decode(paths[index], shape)
+        images[index] = decode(paths[index], (height, width))
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         failures[index] = f"{type(error).__name__}: {error}"
 
@@ -184,36 +167,27 @@ def _threads() -> int:
     return min(MAX_THREADS, os.cpu_count() or 1)
 
 
-def _readable(
-    table: ImageTable, decoded: Decoded, max_unreadable: float
-) -> tuple[ImageTable, np.ndarray]:
-    """Return the readable part of ``table`` and of its images, or refuse; name what is lost."""
+def _check_failures(table: ImageTable, failures: Mapping[int, str], max_unreadable: float) -> None:
     if not 0 <= max_unreadable <= 1:
         raise UserError(
             f"dataset.max_unreadable must be a share from 0 to 1, got {max_unreadable}; "
             "set dataset.max_unreadable=0.1, say."
         )
-    images, failures = decoded
-    if not failures:
-        return check_counts(table), images
-    names = ", ".join(table.relative(index) for index in list(failures)[:NAMED])
-    names += ", ..." if len(failures) > NAMED else ""
     share = len(failures) / len(table)
     if share == 1:
         raise UserError(
             f"dataset.root must hold images, but none of {len(table)} files in {table.root} can "
-            f"be read as one ({names}); point dataset.root at images (JPEG, PNG, TIFF, ...)."
+            f"be read as one ({_names(table, failures)}); point dataset.root at images (JPEG, "
+            "PNG, TIFF, ...)."
         )
     if share > max_unreadable:
         raise UserError(
             f"at most a share of {max_unreadable:g} of the files may be unreadable, got "
-            f"{share:.3f} ({len(failures)} of {len(table)}: {names}); repair or remove them, or "
-            "raise dataset.max_unreadable."
+            f"{share:.3f} ({len(failures)} of {len(table)}: {_names(table, failures)}); repair or "
+            "remove them, or raise dataset.max_unreadable."
         )
-    first = next(iter(failures.values()))
-    _warn_once(
-        "%d of %d files cannot be read and are left out: %s (the first: %s)",
-        len(failures), len(table), names, first,
-    )  # fmt: skip
-    kept = np.array([index for index in range(len(table)) if index not in failures])
-    return check_counts(table.subset(kept)), images[kept]
+
+
+def _names(table: ImageTable, failures: Mapping[int, str]) -> str:
+    names = ", ".join(table.relative(index) for index in list(failures)[:NAMED])
+    return names + (", ..." if len(failures) > NAMED else "")
