@@ -15,7 +15,8 @@ from tl_hpo.overrides import override
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
-_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "trainer", "hydra", "save_model"})
+MACHINE = ("trainer", "store", "reuse")  # how and where it is computed, with the same results
+_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", *MACHINE})
 
 
 def register_resolvers() -> None:

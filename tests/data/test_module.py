@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_hpo.data.module import Batches, ImageData
+from tl_hpo.data.module import Batches, ImageData, channels_first
 from tl_hpo.data.split import Split
 from tl_hpo.errors import UserError
 
@@ -20,18 +20,18 @@ def make():
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 4, 3), dtype=np.uint8)
 
     def data(batch_size=4, seed=0, split=SPLIT):
-        return ImageData(images, LABELS, split, batch_size, seed)
+        return ImageData((channels_first(images),), LABELS, split, batch_size, seed)
 
     return data
 
 
 def order(loader) -> list[list[float]]:
-    return [images.float().mean(dim=(1, 2, 3)).tolist() for images, _ in loader]
+    return [images.float().mean(dim=(1, 2, 3)).tolist() for (images,), _ in loader]
 
 
 def test_batches_are_bytes_in_channels_last_layout(make):
     data = make()
-    images, labels = next(iter(data.val_dataloader()))
+    (images,), labels = next(iter(data.val_dataloader()))
     assert images.shape == (4, 3, 6, 4)
     assert images.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -40,8 +40,10 @@ def test_batches_are_bytes_in_channels_last_layout(make):
 
 def test_validation_comes_in_order_with_its_labels(make):
     data = make()
-    images, labels = (torch.cat(parts) for parts in zip(*data.val_dataloader(), strict=True))
-    assert torch.equal(images, data.images[14:].permute(0, 3, 1, 2))
+    batches = list(data.val_dataloader())
+    images = torch.cat([images for (images,), _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    assert torch.equal(images, data.inputs[0][14:])
     assert labels.tolist() == LABELS[14:].tolist()
 
 
@@ -104,4 +106,22 @@ def test_batch_size_below_one_is_refused(make, batch_size):
 
 def test_images_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\[n, H, W, 3\]"):
-        ImageData(np.zeros((20, 3, 4, 4), dtype=np.uint8), LABELS, SPLIT, 4, 0)
+        channels_first(np.zeros((20, 3, 4, 4), dtype=np.uint8))
+
+
+def test_every_input_needs_a_row_per_label():
+    inputs = torch.zeros(20, 3, 4, 4), torch.zeros(19, 5)
+    with pytest.raises(ValueError, match=r"a row per label, got \[20, 19\], 20"):
+        ImageData(inputs, LABELS, SPLIT, 4, 0)
+
+
+def test_several_inputs_come_together_and_keep_their_layouts():
+    numbers = torch.arange(20.0)
+    skip = numbers.view(20, 1, 1, 1) * torch.ones(20, 5, 3, 2)
+    inputs = skip, skip.contiguous(memory_format=torch.channels_last), numbers.view(20, 1)
+    data = ImageData(inputs, LABELS, SPLIT, 4, 0)
+    for (plain, last, pooled), _ in data.train_dataloader():
+        assert torch.equal(plain, last)
+        assert torch.equal(plain[:, 0, 0, 0], pooled[:, 0])
+        assert plain.is_contiguous()
+        assert last.is_contiguous(memory_format=torch.channels_last)

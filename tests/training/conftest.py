@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 
 from tl_hpo.config import compose_trial
 from tl_hpo.training.result import EpochRecord, TrialResult
-from tl_hpo.training.trial import run_trial
+from tl_hpo.training.trial import PreparedTrial, prepare, run_trial
+from tl_hpo.training.worker import Worker
 
 
 @pytest.fixture
-def trial_config(image_folder: Callable[..., Path]) -> Callable[..., DictConfig]:
+def trial_config(image_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., DictConfig]:
     """Compose a trial of a second or two; ``overrides`` come last."""
     root = image_folder(classes=3, per_class=12)
 
@@ -21,6 +22,7 @@ def trial_config(image_folder: Callable[..., Path]) -> Callable[..., DictConfig]
             [
                 "dataset=folder",
                 f"dataset.root={root}",
+                f"store.dir={tmp_path / 'store'}",
                 "model=timm",
                 "model.name=test_resnet",
                 "model.weights=random",
@@ -29,10 +31,22 @@ def trial_config(image_folder: Callable[..., Path]) -> Callable[..., DictConfig]
                 "head.epochs=2",
                 "finetune.epochs=2",
                 "trainer.accelerator=cpu",
+                "precision=32",
                 "optimizer.lr=0.01",
                 *overrides,
             ]
         )
+
+    return make
+
+
+@pytest.fixture
+def prepared(trial_config: Callable[..., DictConfig]) -> Callable[..., PreparedTrial]:
+    """Return the data and the untrained model of such a trial."""
+
+    def make(*overrides: str) -> PreparedTrial:
+        config = trial_config(*overrides)
+        return prepare(config, Worker(config))
 
     return make
 

@@ -5,30 +5,17 @@ import torch
 
 from tl_hpo.errors import UserError
 from tl_hpo.models.freezing import Phase
-from tl_hpo.training.phases import judge, make_optimizer, resolve_precision, run_phase
-from tl_hpo.training.trial import build_model, load_data, objective_of
-
-SIZE = (32, 32)
+from tl_hpo.training.phases import make_optimizer, run_phase
+from tl_hpo.training.trial import objective_of
 
 
-@pytest.fixture
-def prepared(trial_config):
-    """Return configuration, data and model of a small trial."""
-
-    def prepare(*overrides):
-        config = trial_config(*overrides)
-        data = load_data(config, SIZE)
-        return config, data.loaders, build_model(config, SIZE, data)
-
-    return prepare
-
-
-def run(phase, config, data, model, layer, report=lambda record: False):
+def run(phase, prepared, layer, report=lambda record: False):
     return run_phase(
         phase,
-        model,
-        data,
-        config,
+        prepared.model,
+        prepared.model.features,
+        prepared.data.loaders((prepared.data.images,), prepared.config),
+        prepared.config,
         objective=objective_of("val_accuracy"),
         report=report,
         delimiting_layer=layer,
@@ -40,20 +27,22 @@ def run(phase, config, data, model, layer, report=lambda record: False):
 def test_frozen_parameters_and_buffers_are_bit_equal_after_a_lightning_fit(
     prepared, name, phase, share
 ):
-    config, data, model = prepared(f"model.name={name}")
+    trial = prepared(f"model.name={name}")
+    model = trial.model
     layer = round(share * len(model.layers))
     frozen = model.layers if phase == "head" else model.layers[:layer]
     owners = {path for each in frozen for path in each.modules}
     names = {key for key in model.backbone.state_dict() if key.rpartition(".")[0] in owners}
     before = {key: model.backbone.state_dict()[key].clone() for key in names}
-    run(Phase(phase), config, data, model, layer)
+    run(Phase(phase), trial, layer)
     after = model.backbone.state_dict()
     assert names
     assert all(torch.equal(before[key], after[key]) for key in names)
 
 
 def test_the_trainable_set_is_the_optimizers_set_in_both_phases(prepared, monkeypatch):
-    config, data, model = prepared()
+    trial = prepared()
+    model = trial.model
     seen = []
     original = torch.optim.Adam.__init__
 
@@ -63,26 +52,28 @@ def test_the_trainable_set_is_the_optimizers_set_in_both_phases(prepared, monkey
 
     monkeypatch.setattr(torch.optim.Adam, "__init__", spy)
     for phase in Phase:
-        run(phase, config, data, model, 10)
+        run(phase, trial, 10)
         assert seen[-1] == {id(p) for p in model.parameters() if p.requires_grad}
     owned = [path for layer in model.layers[10:] for path in layer.parameters]
     assert len(seen[-1]) == len(owned) + 2  # and the block's weight and bias
 
 
 def test_the_model_is_left_with_the_weights_of_the_best_epoch(prepared):
-    config, data, model = prepared("head.epochs=6", "head.optimizer.lr=0.5", "head.patience=null")
+    trial = prepared("head.epochs=6", "head.optimizer.lr=0.5", "head.patience=null")
+    model = trial.model
     weights = []
     outcome = run(
-        Phase.HEAD, config, data, model, 0,
+        Phase.HEAD, trial, 0,
         report=lambda record: weights.append(model.head.weight.detach().clone()) or False,
     )  # fmt: skip
-    assert torch.equal(model.head.weight, weights[outcome.best.epoch - 1])
-    predicted = judge(model, data, config, "validation").predicted
+    best = max(outcome.records, key=lambda record: record.objective)
+    assert torch.equal(model.head.weight, weights[best.epoch - 1])
+    predicted = trial.judge("validation").predicted
     assert torch.equal(predicted, outcome.predictions.predicted)
 
 
 def test_a_cosine_schedule_follows_its_formula(prepared, monkeypatch):
-    config, data, model = prepared("head.epochs=4", "head.scheduler=cosine", "optimizer=sgd")
+    trial = prepared("head.epochs=4", "head.scheduler=cosine", "optimizer=sgd")
     rates = []
     step = torch.optim.SGD.step
 
@@ -91,24 +82,17 @@ def test_a_cosine_schedule_follows_its_formula(prepared, monkeypatch):
         return step(self, *arguments, **keywords)
 
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
-    run(Phase.HEAD, config, data, model, 0)
+    run(Phase.HEAD, trial, 0)
     per_epoch = rates[:: len(rates) // 4]
     assert per_epoch == pytest.approx(
         [0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
     )
 
 
-def test_precision_is_named_as_lightning_does():
-    assert resolve_precision(32, "auto") == resolve_precision("32", "cpu") == "32-true"
-    assert resolve_precision("bf16", "cpu") == "bf16-mixed"
-    assert resolve_precision("auto", "cpu") == "32-true"
-    with pytest.raises(UserError, match="auto, 32 or bf16"):
-        resolve_precision("fp16", "cpu")
-
-
 def test_bf16_trains_on_the_cpu_too(prepared):
-    config, data, model = prepared("precision=bf16")
-    outcome = run(Phase.FINETUNE, config, data, model, 0)
+    trial = prepared("precision=bf16")
+    model = trial.model
+    outcome = run(Phase.FINETUNE, trial, 0)
     assert outcome.summary.epochs == 2
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 

@@ -10,7 +10,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
 from tl_hpo.models.backbone import feature_count
 from tl_hpo.training.saved import load_model
-from tl_hpo.training.trial import build_model, input_size, load_data, run_trial
+from tl_hpo.training.trial import run_trial
 
 
 def test_a_trial_runs_both_phases_and_writes_the_contracts_keys(trial, tmp_path):
@@ -60,12 +60,11 @@ def test_its_figures_are_those_of_scikit_learn_on_its_predictions(trial, tmp_pat
     assert result.validation["mcc"] == pytest.approx(matthews_corrcoef(true, predicted))
 
 
-def test_the_saved_model_says_what_the_predictions_say(trial, trial_config, tmp_path):
+def test_the_saved_model_says_what_the_predictions_say(trial, prepared, tmp_path):
     trial()
     model, labels = load_model(tmp_path / "trial" / "model")
-    config = trial_config()
-    data = load_data(config, input_size(config))
-    images = data.loaders.images[torch.from_numpy(data.split.validation)].permute(0, 3, 1, 2)
+    data = prepared().data
+    images = data.images[torch.from_numpy(data.split.validation)]
     with torch.no_grad():
         confidence, predicted = model(images).softmax(dim=1).max(dim=1)
     rows = read_csv(tmp_path / "trial" / "model" / "predictions.csv")
@@ -86,12 +85,11 @@ def test_the_same_seed_gives_the_same_trial_and_another_seed_another(trial):
     assert one.state == "COMPLETE"
 
 
-def test_random_weights_do_not_depend_on_the_other_hyperparameters(trial_config):
-    backbones = []
-    for overrides in (["optimizer=sgd"], ["optimizer=nadam", "batch_size=5"]):
-        config = trial_config(*overrides)
-        data = load_data(config, (32, 32))
-        backbones.append(build_model(config, (32, 32), data).backbone.conv1[0].weight)
+def test_random_weights_do_not_depend_on_the_other_hyperparameters(prepared):
+    backbones = [
+        prepared(*overrides).model.backbone.conv1[0].weight
+        for overrides in (["optimizer=sgd"], ["optimizer=nadam", "batch_size=5"])
+    ]
     assert torch.equal(*backbones)
 
 
@@ -160,13 +158,10 @@ def test_the_objective_can_be_another_metric(trial, objective):
     assert -1 <= result.objective <= 1
 
 
-def test_the_validation_side_is_what_the_split_says(trial, trial_config, tmp_path):
+def test_the_validation_side_is_what_the_split_says(trial, prepared, tmp_path):
     trial()
-    config = trial_config()
-    data = load_data(config, (32, 32))
-    expected = {
-        data.table.relative(int(i)) for i in make_split(data.table, config.split).validation
-    }
+    table, split = prepared().data.table, prepared().config.split
+    expected = {table.relative(int(i)) for i in make_split(table, split).validation}
     rows = read_csv(tmp_path / "trial" / "model" / "predictions.csv")
     assert {row["path"] for row in rows} == expected
 

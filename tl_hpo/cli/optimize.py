@@ -21,7 +21,7 @@ from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import SETTINGS, result_of
-from tl_hpo.training.trial import TrialData, input_size, load_data
+from tl_hpo.training.worker import TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def optimize(config: DictConfig) -> None:
 def _optimize(config: DictConfig, folder: Path) -> None:
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
-    data = load_data(possible, input_size(possible))
+    data = runner.data(possible)
     _continue_or_begin(config, plan.strategy, folder, held, data)
     _describe_dataset(folder, plan.strategy, data)
     logger.info("Searched: %s", ", ".join(searched) or "nothing")

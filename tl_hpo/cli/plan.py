@@ -16,8 +16,8 @@ from tl_hpo.search.pruners import make_pruner
 from tl_hpo.search.samplers import make_sampler
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.strategy import Strategy, parse_strategy
+from tl_hpo.training.checks import check_config
 from tl_hpo.training.runner import LocalRunner
-from tl_hpo.training.trial import check_config
 
 _OF_A_TRIAL = ("dataset", "split", "model", "optimizer", "head", "finetune", "delimiting_layer")
 _PHASE_SETTINGS = ("optimizer@", "head.optimizer.", "finetune.optimizer.")
@@ -49,7 +49,8 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
         pruner=resolved["pruner"],
         seed=resolved["seed"],
     )
-    runner = LocalRunner(search_path, config.trainer)
+    searched, _ = held_fixed(plan.strategy, fixed)
+    runner = LocalRunner(search_path, config, vary_layer="delimiting_layer" in searched)
     _check_pruner(resolved)
     return runner, plan, _check_trials(runner, plan)
 

@@ -8,8 +8,10 @@ from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
 from tl_hpo.data.split import write_split
 from tl_hpo.overrides import key_of
+from tl_hpo.training.checks import check_config
 from tl_hpo.training.result import MODEL_FOLDER, TrialResult
-from tl_hpo.training.trial import check_config, input_size, load_data, run_trial
+from tl_hpo.training.trial import input_size, run_trial
+from tl_hpo.training.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +21,11 @@ def train(config: DictConfig) -> TrialResult:
     folder = run_folder()
     refuse_unfollowed_settings([key_of(text) for text in command_line()])
     check_config(config)
-    data = load_data(config, input_size(config))
+    worker = Worker(config)
+    data = worker.data(config, input_size(config))
     write_split(folder / "split.csv", data.table, data.split)
     keep = bool(config.save_model)
-    result = run_trial(config, folder, keep_model=lambda _: keep)
+    result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker)
     reason = f" ({result.reason})" if result.reason else ""
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.validation.items())
     logger.info("Validation: %s%s", metrics, reason)

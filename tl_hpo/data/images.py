@@ -28,20 +28,6 @@ TRANSFORM = f"1 bilinear reducing-gap-{REDUCING_GAP} pillow-{PIL.__version__.spl
 MAX_THREADS = 16
 
 
-def cached_images(
-    table: ImageTable,
-    size: int | tuple[int, int],
-    workers: int | None = None,
-    progress: bool = True,
-    max_unreadable: float = 0.1,
-) -> tuple[ImageTable, np.ndarray]:
-    """Decode without a store: the readable images' table, [m], and pixels, uint8 [m, H, W, 3]."""
-    images = np.empty((len(table), *image_shape(size), 3), dtype=np.uint8)
-    failures = decode_into(images, table.paths, workers, progress)
-    kept = [index for index in range(len(table)) if index not in failures]
-    return readable(table, failures, max_unreadable), images[kept]
-
-
 def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Return one image as uint8 [H, W, 3]: upright, RGB, squashed to ``shape`` (H, W).
 

@@ -1,4 +1,4 @@
-"""Batches of images that are already in memory."""
+"""Batches of images, or of what frozen layers made of them, gathered from memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,17 +11,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tl_hpo.data.split import Split
 from tl_hpo.errors import UserError
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
+
+
+def channels_first(pixels: np.ndarray) -> torch.Tensor:
+    """Return images uint8 [n, H, W, 3] as [n, 3, H, W] in channels_last layout, not copied."""
+    if pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise ValueError(f"images must be [n, H, W, 3], got {pixels.shape}")
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 class ImageData(LightningDataModule):
-    """Batches ``(images uint8 [b, 3, H, W] in channels_last layout, labels int64 [b])``.
+    """Batches ``(inputs [b, ...] each, labels int64 [b])`` in the memory layout of the inputs.
 
     Images travel as bytes: the model normalises them on its device. No worker processes, since
-    gathering a batch from memory is cheaper than sending it between processes.
+    gathering a batch from memory is cheaper than sending it between processes. Inputs that lie on
+    a device stay there: so do their batches.
 
     Args:
-        images: uint8 [n, H, W, 3]; shared, not copied.
+        inputs: [n, ...] each: images uint8 [n, 3, H, W], or what crosses a cut; not copied.
         labels: class indices, int64 [n].
         split: which images belong to which side.
         batch_size: images per batch; a last single image joins the batch before it.
@@ -34,16 +42,21 @@ class ImageData(LightningDataModule):
     """
 
     def __init__(
-        self, images: np.ndarray, labels: np.ndarray, split: Split, batch_size: int, seed: int
+        self,
+        inputs: Sequence[torch.Tensor],
+        labels: np.ndarray,
+        split: Split,
+        batch_size: int,
+        seed: int,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}; set batch_size=32.")
-        if images.ndim != 4 or images.shape[3] != 3 or len(images) != len(labels):
+        if any(len(values) != len(labels) for values in inputs):
             raise ValueError(
-                f"images must be [n, H, W, 3] with n labels, got {images.shape}, {labels.shape}"
+                f"inputs must have a row per label, got {[len(v) for v in inputs]}, {len(labels)}"
             )
-        self.images = torch.from_numpy(images)
+        self.inputs = tuple(inputs)
         self.labels = torch.from_numpy(labels)
         self.split = split
         self.batch_size = batch_size
@@ -68,32 +81,34 @@ class ImageData(LightningDataModule):
         """Return the test side in the order of its indices; no batches without a test side."""
         return self._loader(self.split.test)
 
-    def calibration_batches(self, n: int) -> Iterator[torch.Tensor]:
-        """Yield up to ``n`` training images, evenly spread over the side, as uint8 batches."""
+    def calibration_batches(self, n: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield the inputs of up to ``n`` training images, evenly spread over the side."""
         side = self.split.train
         chosen = side[np.linspace(0, len(side) - 1, min(n, len(side))).round().astype(int)]
         for positions in Batches(len(chosen), self.batch_size, None):
             indices = torch.from_numpy(chosen[positions])
-            yield self.images[indices].permute(0, 3, 1, 2)
+            yield tuple(_rows(values, indices) for values in self.inputs)
 
     def _loader(
         self, indices: np.ndarray, generator: torch.Generator | None = None
     ) -> DataLoader[Batch]:
         return DataLoader(
-            Side(self.images, self.labels, torch.from_numpy(indices)),
+            Side(self.inputs, self.labels, torch.from_numpy(indices)),
             batch_sampler=Batches(len(indices), self.batch_size, generator),
             collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and not any(v.is_cuda for v in self.inputs),
             # Else the loader would draw from torch's global generator, which the model uses.
             generator=torch.Generator(),
         )
 
 
 class Side(Dataset[Batch]):
-    """One side of a split, gathered batch-wise: images [n, H, W, 3], labels [n], indices [m]."""
+    """One side of a split, gathered batch-wise: inputs [n, ...], labels [n], indices [m]."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> None:
-        self.images, self.labels, self.indices = images, labels, indices
+    def __init__(
+        self, inputs: Sequence[torch.Tensor], labels: torch.Tensor, indices: torch.Tensor
+    ) -> None:
+        self.inputs, self.labels, self.indices = inputs, labels, indices
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -101,8 +116,16 @@ class Side(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return the batch at ``positions``; torch's loader calls this once per batch."""
         chosen = self.indices[torch.as_tensor(positions)]
-        # A view of [b, H, W, 3] as [b, 3, H, W] is the channels_last layout.
-        return self.images[chosen].permute(0, 3, 1, 2), self.labels[chosen]
+        return tuple(_rows(values, chosen) for values in self.inputs), self.labels[chosen]
+
+
+def _rows(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Gather rows of [n, ...]; the batch has the memory layout of the whole, and its device."""
+    indices = indices.to(values.device)
+    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        # Gathered as [n, H, W, C]: rows of that are whole blocks of memory.
+        return values.permute(0, 2, 3, 1)[indices].permute(0, 3, 1, 2)
+    return values[indices]
 
 
 class Batches(Sampler[list[int]]):

@@ -1,6 +1,7 @@
 """Backbones: timm's models without their classification block, ending in pooled features."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -78,6 +79,7 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     )
 
 
+@lru_cache(maxsize=32)
 def feature_count(name: str, image_size: tuple[int, int]) -> int:
     """Return the width of the pooled features."""
     backbone = create_on_meta(name, image_size).eval()

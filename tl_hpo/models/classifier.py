@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric
 
 from tl_hpo.models.transfer import TransferModel
 
+Batch = tuple[tuple[Tensor, ...], Tensor]
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
 
 
@@ -23,6 +24,8 @@ class PhaseTask(L.LightningModule):
 
     Args:
         model: frozen as the phase wants it.
+        features: maps the inputs of a batch, [b, ...] each, to pooled features [b, features]; the
+            whole backbone, or what of it is behind a cut.
         optimizer: makes the optimizer from the trainable parameters.
         cosine_epochs: epochs over which the learning rate falls to zero along a cosine;
             None keeps it constant.
@@ -30,7 +33,11 @@ class PhaseTask(L.LightningModule):
     """
 
     def __init__(
-        self, model: TransferModel, optimizer: OptimizerFactory, cosine_epochs: int | None = None
+        self,
+        model: TransferModel,
+        features: Callable[..., Tensor],
+        optimizer: OptimizerFactory,
+        cosine_epochs: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -39,14 +46,18 @@ class PhaseTask(L.LightningModule):
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)
+        self._features = features
         self._make_optimizer = optimizer
         self._cosine_epochs = cosine_epochs
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy of (images uint8 [b, 3, h, w], labels [b])."""
-        images, labels = batch
-        loss = F.cross_entropy(self.model(images).float(), labels)
+    def _logits(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return self.model.head(self._features(*inputs)).float()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the mean cross-entropy of (inputs [b, ...] each, labels [b])."""
+        inputs, labels = batch
+        loss = F.cross_entropy(self._logits(inputs), labels)
         self.train_loss.update(loss.detach(), len(labels))
         return loss
 
@@ -59,10 +70,10 @@ class PhaseTask(L.LightningModule):
         self.val_loss.reset()
         self._batches = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Keep loss and predictions of (images uint8 [b, 3, h, w], labels [b])."""
-        images, labels = batch
-        logits = self.model(images).float()
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep loss and predictions of (inputs [b, ...] each, labels [b])."""
+        inputs, labels = batch
+        logits = self._logits(inputs)
         self.val_loss.update(F.cross_entropy(logits, labels), len(labels))
         confidence, predicted = logits.softmax(dim=1).max(dim=1)
         self._batches.append((predicted, labels, confidence))

@@ -32,6 +32,7 @@ class Layer:
         index: its place in execution order, 0..n-1.
         name: the module's path, or the graph's name of an operation without a module.
         kind: class of the module, or name of the function.
+        node: its name in the traced graph.
         modules: paths of the modules that it runs.
         parameters: paths of the parameters that belong to it.
         n_parameters: number of trainable values in them.
@@ -42,6 +43,7 @@ class Layer:
     index: int
     name: str
     kind: str
+    node: str
     modules: tuple[str, ...]
     parameters: tuple[str, ...]
     n_parameters: int
@@ -72,6 +74,7 @@ def list_layers(
             index=index,
             name=str(node.target) if node.op == "call_module" else node.name,
             kind=_kind(backbone, node),
+            node=node.name,
             modules=(str(node.target),) if node.op == "call_module" else (),
             parameters=tuple(owners.get(node, ())),
             n_parameters=sum(sizes[path] for path in owners.get(node, ())),

@@ -79,7 +79,11 @@ class TransferModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 images [batch, 3, height, width] to logits [batch, classes]."""
-        return self.head(self.backbone(self.normalise(images)))
+        return self.head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map uint8 images [batch, 3, height, width] to pooled features [batch, features]."""
+        return self.backbone(self.normalise(images))
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that train, by name."""

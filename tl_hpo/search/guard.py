@@ -6,12 +6,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from tl_hpo.config import MACHINE
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
 
 CONFIG_FILE = "config.yaml"
-# Where results go, how they are shown, and on which device they are made.
-_IRRELEVANT = ("runs_dir", "name", "trainer", "hydra")
+# Where results go, and how and where they are computed.
+_IRRELEVANT = ("runs_dir", "name", "hydra", *MACHINE)
 _SHOWN = 5
 
 

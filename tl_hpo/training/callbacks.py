@@ -41,7 +41,7 @@ class BestEpoch(L.Callback):
     Attributes:
         best: record of the best epoch, or None when no epoch had a finite loss.
         predictions: those of the best epoch.
-        epochs: number of epochs that were finished.
+        records: of all epochs that were finished.
 
     """
 
@@ -56,7 +56,7 @@ class BestEpoch(L.Callback):
     ) -> None:
         self.best: EpochRecord | None = None
         self.predictions: Predictions | None = None
-        self.epochs = 0
+        self.records: list[EpochRecord] = []
         self.diverged = False
         self.cancelled = False
         self._phase = phase
@@ -75,7 +75,7 @@ class BestEpoch(L.Callback):
         """Judge the epoch; its validation is over by now."""
         task = cast(PhaseTask, pl_module)
         record = self._record(task)
-        self.epochs += 1
+        self.records.append(record)
         self.diverged = not (math.isfinite(record.train_loss) and math.isfinite(record.val_loss))
         if not self.diverged and (self.best is None or record.objective > self.best.objective):
             self.best = record
@@ -84,6 +84,11 @@ class BestEpoch(L.Callback):
         self.cancelled = self._report(record)
         if self.diverged or self.cancelled or self._patience_is_over():
             trainer.should_stop = True
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs that were finished."""
+        return len(self.records)
 
     def restore(self, model: TransferModel) -> None:
         """Put the weights of the best epoch back."""

@@ -19,6 +19,7 @@ from tl_hpo.data.module import ImageData
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.models.classifier import OptimizerFactory, PhaseTask
 from tl_hpo.models.freezing import Phase
+from tl_hpo.models.reuse.source import Features
 from tl_hpo.models.transfer import TransferModel
 from tl_hpo.training.callbacks import (
     BestEpoch,
@@ -27,9 +28,9 @@ from tl_hpo.training.callbacks import (
     Predictions,
     predictions_of,
 )
+from tl_hpo.training.devices import resolve_precision
 from tl_hpo.training.result import EpochRecord, PhaseSummary, Report
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 SCHEDULERS = ("constant", "cosine")
 
 # What Lightning says of choices made here on purpose: in-memory data needs no loader workers.
@@ -47,14 +48,14 @@ class PhaseOutcome:
 
     Attributes:
         summary: its length.
-        best: record of its best epoch; None when it diverged before one was finished.
+        records: of its epochs.
         predictions: those of the model as it is left, for the validation side.
         reason: why it ended early: ``diverged``, ``early cancel`` or empty.
 
     """
 
     summary: PhaseSummary
-    best: EpochRecord | None
+    records: tuple[EpochRecord, ...]
     predictions: Predictions
     reason: str
 
@@ -62,6 +63,7 @@ class PhaseOutcome:
 def run_phase(
     phase: Phase,
     model: TransferModel,
+    features: Features,
     data: ImageData,
     config: DictConfig,
     *,
@@ -73,12 +75,14 @@ def run_phase(
     """Train ``model`` for one phase and leave it with the weights of the best epoch.
 
     Args:
+        features: maps what ``data`` holds to pooled features.
         config: a trial's configuration; ``config[phase]`` has epochs, patience, scheduler and
             optimizer.
         earlier_epochs: epochs that the trial spent before this phase.
 
     """
     settings = config[phase.value]
+    L.seed_everything(config.seed, verbose=False)  # whatever ran, or was reused, before it
     model.freeze(phase, delimiting_layer)
     watcher = BestEpoch(
         phase.value,
@@ -90,6 +94,7 @@ def run_phase(
     )
     task = PhaseTask(
         model,
+        features,
         make_optimizer(phase.value, settings.optimizer),
         cosine_epochs=settings.epochs if settings.scheduler == "cosine" else None,
     )
@@ -105,7 +110,7 @@ def run_phase(
     reason = "diverged" if watcher.diverged else "early cancel" if watcher.cancelled else ""
     return PhaseOutcome(
         PhaseSummary(watcher.epochs, time.monotonic() - started),
-        watcher.best,
+        tuple(watcher.records),
         watcher.predictions or predictions_of(task),
         reason,
     )
@@ -121,9 +126,11 @@ def _fit(trainer: L.Trainer, task: PhaseTask, data: ImageData) -> None:
         raise
 
 
-def judge(model: TransferModel, data: ImageData, config: DictConfig, side: str) -> Predictions:
+def judge(
+    model: TransferModel, features: Features, data: ImageData, config: DictConfig, side: str
+) -> Predictions:
     """Return the predictions of ``model`` for the ``validation`` or ``test`` side of ``data``."""
-    task = PhaseTask(model, partial(torch.optim.SGD, lr=0.0))
+    task = PhaseTask(model, features, partial(torch.optim.SGD, lr=0.0))
     loader = data.val_dataloader() if side == "validation" else data.test_dataloader()
     with _quiet():
         make_trainer(config, 1, []).validate(task, dataloaders=loader, verbose=False)
@@ -153,17 +160,6 @@ def check_learning_rate(key: str, value: Any) -> None:
     if not number or not math.isfinite(value) or value <= 0:
         raise UserError(
             f"{key} must be a positive number, got {value}; the paper searched 0.0001 to 1."
-        )
-
-
-def check_accelerator(accelerator: Any) -> None:
-    """Raise UserError for a device that is unknown or not there."""
-    if accelerator not in ACCELERATORS:
-        raise unknown("trainer.accelerator", str(accelerator), ACCELERATORS)
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"trainer.accelerator must be a device of this machine, got {accelerator!r} where "
-            "torch finds no CUDA; use auto or cpu, or mend the driver."
         )
 
 
@@ -209,20 +205,6 @@ def make_trainer(config: DictConfig, epochs: int, callbacks: list[L.Callback]) -
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-
-
-def resolve_precision(precision: Any, accelerator: str) -> Any:
-    """Return Lightning's name for ``auto``, ``32`` or ``bf16``.
-
-    ``auto`` is bf16 where a GPU computes it in hardware, fp32 otherwise.
-    """
-    names = {"32": "32-true", "bf16": "bf16-mixed"}
-    if str(precision) in names:
-        return names[str(precision)]
-    if precision != "auto":
-        raise UserError(f"precision must be auto, 32 or bf16, got {precision!r}.")
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return names["bf16"] if on_gpu and torch.cuda.is_bf16_supported(False) else names["32"]
 
 
 @contextmanager

@@ -42,10 +42,18 @@ Report = Callable[[EpochRecord], bool]
 
 @dataclass(frozen=True)
 class PhaseSummary:
-    """Length of one phase."""
+    """Length of one phase.
+
+    Attributes:
+        epochs: that the weights were trained for.
+        seconds: that it took in this trial.
+        reused: whether an earlier trial had trained the same already.
+
+    """
 
     epochs: int
     seconds: float
+    reused: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 """Runs trials given as Hydra overrides, in this process; it stays warm between them."""
 
-import gc
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.config import compose_trial
+from tl_hpo.config import MACHINE, compose_trial
+from tl_hpo.training.checks import count_layers
+from tl_hpo.training.devices import release_memory
 from tl_hpo.training.result import Report, TrialResult
-from tl_hpo.training.trial import count_layers, run_trial
+from tl_hpo.training.trial import input_size, run_trial
+from tl_hpo.training.worker import TrialData, Worker
 
 
 class LocalRunner:
@@ -18,17 +20,32 @@ class LocalRunner:
 
     Args:
         search_path: further config folders that the overrides may refer to.
-        trainer: settings of conf/trainer, which are not part of a trial.
+        config: holds the settings of the machine, which are not part of a trial.
+        vary_layer: whether the trials differ in their delimiting layers.
     """
 
-    def __init__(self, search_path: Sequence[str], trainer: DictConfig) -> None:
+    def __init__(
+        self, search_path: Sequence[str], config: DictConfig, *, vary_layer: bool = False
+    ) -> None:
         self._search_path = search_path
-        self._trainer = trainer
+        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        self._machine = {key: resolved[key] for key in MACHINE}
+        self._vary_layer = vary_layer
+
+    @cached_property
+    def worker(self) -> Worker:
+        """What stays warm between the trials."""
+        return Worker(OmegaConf.create(self._machine), vary_layer=self._vary_layer)
+
+    def data(self, config: DictConfig) -> TrialData:
+        """Return the images and the split of a trial."""
+        return self.worker.data(config, input_size(config))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the configuration of a trial, for this machine."""
         config = compose_trial(overrides, self._search_path)
-        config.trainer = self._trainer
+        for key, value in self._machine.items():
+            config[key] = value
         return config
 
     def count_layers(self, overrides: Sequence[str]) -> int:
@@ -54,11 +71,15 @@ class LocalRunner:
     ) -> TrialResult:
         """Run one trial that writes to ``folder``; its memory is gone afterwards."""
         try:
-            return run_trial(self.compose(overrides), folder, report=report, keep_model=keep_model)
+            return run_trial(
+                self.compose(overrides),
+                folder,
+                report=report,
+                keep_model=keep_model,
+                worker=self.worker,
+            )
         finally:
-            gc.collect()  # modules, trainers and callbacks refer to each other
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release_memory()
 
 
 def _model_name(overrides: Sequence[str], config: DictConfig) -> str:

@@ -1,25 +1,21 @@
 """One trial: data, model, head phase, fine-tune phase, result."""
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import lightning as L
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
-from tl_hpo.data.images import cached_images
-from tl_hpo.data.module import ImageData
-from tl_hpo.data.sources import load_table
-from tl_hpo.data.split import Split, make_split
-from tl_hpo.data.table import ImageTable
-from tl_hpo.errors import UserError, unknown
 from tl_hpo.files import write_json
 from tl_hpo.models.backbone import check_image_size, default_size, feature_count, normalisation
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
+from tl_hpo.models.reuse.source import Request, Source, from_images
 from tl_hpo.models.transfer import (
     Normalise,
     TransferModel,
@@ -29,16 +25,10 @@ from tl_hpo.models.transfer import (
 )
 from tl_hpo.models.weights import build_backbone, calibrate
 from tl_hpo.training.callbacks import Predictions
+from tl_hpo.training.checks import check_config
+from tl_hpo.training.devices import BF16, resolve_precision
 from tl_hpo.training.metrics import headline, summarise
-from tl_hpo.training.phases import (
-    PhaseOutcome,
-    check_accelerator,
-    check_phase,
-    judge,
-    make_optimizer,
-    resolve_precision,
-    run_phase,
-)
+from tl_hpo.training.phases import PhaseOutcome, judge, run_phase
 from tl_hpo.training.result import (
     HEAD_FILE,
     MODEL_FOLDER,
@@ -48,18 +38,9 @@ from tl_hpo.training.result import (
     TrialResult,
 )
 from tl_hpo.training.saved import save_model
+from tl_hpo.training.worker import Backbone, TrialData, Worker, digest_of, head_key, work_key
 
-OBJECTIVES = ("val_accuracy", "val_f1", "val_mcc", "val_balanced_accuracy")
 CALIBRATION_IMAGES = 256  # BatchNorm's averages move little beyond that
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """The images of a trial: their table, their sides, and the loaders."""
-
-    table: ImageTable
-    split: Split
-    loaders: ImageData
 
 
 def run_trial(
@@ -68,6 +49,7 @@ def run_trial(
     *,
     report: Report = lambda record: False,
     keep_model: Callable[[TrialResult], bool] = lambda result: True,
+    worker: Worker | None = None,
 ) -> TrialResult:
     """Train one set of hyperparameters through both phases.
 
@@ -76,6 +58,7 @@ def run_trial(
         folder: receives ``result.json``, the trained block and, if ``keep_model`` says so of the
             result, the model; None keeps nothing.
         report: called after every epoch; True ends the trial as PRUNED.
+        worker: holds what earlier trials left; by default there were none.
 
     Raises:
         UserError: the configuration cannot work.
@@ -83,63 +66,48 @@ def run_trial(
     """
     check_config(config)
     started = time.monotonic()
-    L.seed_everything(config.seed, verbose=False)
-    size = input_size(config)
-    data = load_data(config, size)
-    model = build_model(config, size, data)
-    layer = resolve_delimiting_layer(config.delimiting_layer, len(model.layers))
-    outcomes = _run_phases(config, model, data, layer, report)
-    predictions = (
-        list(outcomes.values())[-1].predictions
-        if outcomes
-        else judge(model, data.loaders, config, "validation")
-    )
-    result = _result(config, model, outcomes, predictions, layer, time.monotonic() - started)
+    trial = prepare(config, worker or Worker(config))
+    outcomes = _run_phases(trial, report)
+    predictions = list(outcomes.values())[-1].predictions if outcomes else trial.judge("validation")
+    result = _result(trial, outcomes, predictions, time.monotonic() - started)
     if folder is not None:
-        _save(config, folder, model, data, size, result, predictions, keep_model)
+        _save(trial, folder, result, predictions, keep_model)
     return result
 
 
-def check_config(config: DictConfig) -> None:
-    """Raise UserError for settings that cannot work, before any image is read."""
-    _check_numbers(config)
-    check_accelerator(config.trainer.accelerator)
-    for phase in Phase:
-        check_phase(phase.value, config[phase.value])
-        make_optimizer(phase.value, config[phase.value].optimizer)
-    if config.objective not in OBJECTIVES:
-        raise unknown("objective", config.objective, OBJECTIVES)
-    resolve_precision(config.precision, config.trainer.accelerator)
-    check_image_size(config.image_size)
-    if config.head.epochs == config.finetune.epochs == 0 and config.head.weights is None:
-        raise UserError(
-            "head.epochs and finetune.epochs must not both be 0, for nothing would be trained; "
-            "raise one of them, or give head.weights."
-        )
-    expected = config.model.n_layers
-    n_layers = count_layers(config)
-    if expected is not None and expected != n_layers:
-        raise UserError(
-            f"model.n_layers must be what the trace of {config.model.name} finds, {n_layers}, "
-            f"got {expected}; use model=timm model.name={config.model.name}."
-        )
-    resolve_delimiting_layer(config.delimiting_layer, n_layers)
+@dataclass(frozen=True)
+class PreparedTrial:
+    """What the phases of one trial share.
+
+    Attributes:
+        work: tells its frozen layers apart; None where reuse is off.
+
+    """
+
+    config: DictConfig
+    worker: Worker
+    data: TrialData
+    model: TransferModel
+    delimiting_layer: int
+    work: str | None
+
+    def judge(self, side: str) -> Predictions:
+        """Return the predictions for one side of the split."""
+        source = from_images(self.data.images)
+        loaders = self.data.loaders(source.inputs, self.config)
+        return judge(self.model, self.model.features, loaders, self.config, side)
 
 
-def _check_numbers(config: DictConfig) -> None:
-    for key, least, value in (
-        ("batch_size", 2, config.batch_size),  # BatchNorm cannot train on single images
-        ("seed", 0, config.seed),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{key} must be an integer of at least {least}, got {value!r}.")
-    share = config.dataset.max_unreadable
-    if isinstance(share, bool) or not isinstance(share, (int, float)):
-        raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")
-    if not isinstance(config.model.weights, str):
-        raise UserError(
-            f"model.weights must be imagenet, random or a file, got {config.model.weights!r}."
-        )
+def prepare(config: DictConfig, worker: Worker) -> PreparedTrial:
+    """Return the data and the untrained model of a trial, on its device."""
+    data = worker.data(config, input_size(config))
+    backbone = _backbone(config, worker, data)
+    model = build_model(config, backbone.module, data)
+    model.to(worker.device)
+    layer = resolve_delimiting_layer(config.delimiting_layer, len(model.layers))
+    precision = resolve_precision(config.precision, config.trainer.accelerator)
+    work = work_key(config, backbone, data, precision) if worker.frozen else None
+    return PreparedTrial(config, worker, data, model, layer, work)
 
 
 def input_size(config: DictConfig) -> tuple[int, int]:
@@ -147,72 +115,140 @@ def input_size(config: DictConfig) -> tuple[int, int]:
     return check_image_size(config.image_size) or default_size(config.model.name)
 
 
-def count_layers(config: DictConfig) -> int:
-    """Return the number of layers of the configured model."""
-    return len(layers_of(config.model.name, check_image_size(config.image_size)))
-
-
-def load_data(config: DictConfig, size: tuple[int, int]) -> TrialData:
-    """Return the configured dataset, decoded at ``size`` (height, width), and its split."""
-    table, images = cached_images(
-        load_table(config.dataset),
-        size,
-        progress=config.trainer.progress,
-        max_unreadable=config.dataset.max_unreadable,
-    )
-    split = make_split(table, config.split)
-    loaders = ImageData(images, table.labels, split, config.batch_size, config.seed)
-    return TrialData(table, split, loaders)
-
-
-def build_model(config: DictConfig, size: tuple[int, int], data: TrialData) -> TransferModel:
-    """Return the configured backbone with a new classification block, on its device.
+def _backbone(config: DictConfig, worker: Worker, data: TrialData) -> Backbone:
+    """Return the configured backbone with the weights that training starts from.
 
     Random weights follow ``seed`` alone, so that all trials of an experiment share them.
     """
+    name, weights, size = config.model.name, config.model.weights, input_size(config)
+
+    def build() -> nn.Module:
+        torch.manual_seed(config.seed)
+        backbone = build_backbone(name, weights, size)
+        backbone.to(memory_format=torch.channels_last)
+        if weights == "random":
+            _calibrate(backbone, config, data, worker.device)
+        return backbone
+
+    key = digest_of(name, weights, size)
+    if weights == "random":
+        key += digest_of(config.seed, config.batch_size, data.checksum, data.split.train.tolist())
+    return worker.backbone(key, build)
+
+
+def _calibrate(
+    backbone: nn.Module, config: DictConfig, data: TrialData, device: torch.device
+) -> None:
+    normalise = Normalise(*normalisation(config.model.name)).to(device)
+    batches = data.loaders((data.images,), config).calibration_batches(CALIBRATION_IMAGES)
+    backbone.to(device)
+    calibrate(backbone, (normalise(images.to(device)) for (images,) in batches))
+
+
+def build_model(config: DictConfig, backbone: nn.Module, data: TrialData) -> TransferModel:
+    """Return ``backbone`` with the classification block that training starts from."""
     name = config.model.name
     torch.manual_seed(config.seed)
-    backbone = build_backbone(name, config.model.weights, size)
-    head = classification_block(feature_count(name, size), len(data.table.classes))
+    head = classification_block(feature_count(name, input_size(config)), len(data.table.classes))
     if config.head.weights is not None:
         load_head(head, Path(config.head.weights))
     layers = layers_of(name, check_image_size(config.image_size))
     model = TransferModel(backbone, layers, head, Normalise(*normalisation(name)))
-    model.to(memory_format=torch.channels_last)
-    if config.model.weights == "random":
-        _calibrate(model, data, config)
-    return model
+    return model.to(memory_format=torch.channels_last)
 
 
-def _calibrate(model: TransferModel, data: TrialData, config: DictConfig) -> None:
-    gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if gpu else "cpu")
-    model.to(device)
-    batches = data.loaders.calibration_batches(CALIBRATION_IMAGES)
-    calibrate(model.backbone, (model.normalise(batch.to(device)) for batch in batches))
-
-
-def _run_phases(
-    config: DictConfig, model: TransferModel, data: TrialData, layer: int, report: Report
-) -> dict[Phase, PhaseOutcome]:
-    """Run the phases that have epochs; a phase that ends badly is the last."""
-    outcomes: dict[Phase, PhaseOutcome] = {}
-    for phase in Phase:
-        if config[phase.value].epochs == 0:
-            continue
-        outcomes[phase] = run_phase(
-            phase,
-            model,
-            data.loaders,
-            config,
-            objective=objective_of(config.objective),
-            report=report,
-            delimiting_layer=layer,
-            earlier_epochs=sum(outcome.summary.epochs for outcome in outcomes.values()),
+def _run_phases(trial: PreparedTrial, report: Report) -> dict[Phase, PhaseOutcome]:
+    """Run the phases that have epochs; one that ends badly is the last."""
+    config, outcomes = trial.config, dict[Phase, PhaseOutcome]()
+    key = _head_key(trial)
+    kept, head_report = _kept_head(trial, key, report)
+    head_epochs = 0 if kept else config.head.epochs
+    sources = _sources(trial, head_epochs)
+    if kept:
+        outcomes[Phase.HEAD] = kept
+    elif head_epochs:
+        outcomes[Phase.HEAD] = _run_phase(trial, Phase.HEAD, sources[Phase.HEAD], head_report)
+        _keep_head(trial, key, outcomes[Phase.HEAD])
+    earlier = outcomes.get(Phase.HEAD)
+    if config.finetune.epochs and not (earlier and earlier.reason):
+        outcomes[Phase.FINETUNE] = _run_phase(
+            trial,
+            Phase.FINETUNE,
+            sources[Phase.FINETUNE],
+            report,
+            earlier_epochs=earlier.summary.epochs if earlier else 0,
         )
-        if outcomes[phase].reason:
-            break
     return outcomes
+
+
+def _run_phase(
+    trial: PreparedTrial, phase: Phase, source: Source, report: Report, earlier_epochs: int = 0
+) -> PhaseOutcome:
+    trial.model.to(trial.worker.device)  # Lightning leaves it on the host after a phase
+    return run_phase(
+        phase,
+        trial.model,
+        source.features(trial.model),
+        trial.data.loaders(source.inputs, trial.config),
+        trial.config,
+        objective=objective_of(trial.config.objective),
+        report=report,
+        delimiting_layer=trial.delimiting_layer,
+        earlier_epochs=earlier_epochs,
+    )
+
+
+def _sources(trial: PreparedTrial, head_epochs: int) -> dict[Phase, Source]:
+    """Return what each phase trains on: the images, or what frozen layers made of them."""
+    config, frozen = trial.config, trial.worker.frozen
+    if frozen is None or trial.work is None:
+        return dict.fromkeys(Phase, from_images(trial.data.images))
+    head, finetune = frozen.sources(
+        Request(
+            work=trial.work,
+            name=config.model.name,
+            model=trial.model,
+            images=trial.data.images,
+            bf16=resolve_precision(config.precision, config.trainer.accelerator) == BF16,
+            delimiting_layer=trial.delimiting_layer,
+            head_epochs=head_epochs,
+            finetune_epochs=config.finetune.epochs,
+        )
+    )
+    return {Phase.HEAD: head, Phase.FINETUNE: finetune}
+
+
+def _head_key(trial: PreparedTrial) -> str | None:
+    """Return what tells the head phase apart; None where there is none, or nothing is reused."""
+    if trial.work is None or trial.config.head.epochs == 0:
+        return None
+    return head_key(trial.config, trial.work, trial.data, trial.model.head)
+
+
+def _kept_head(
+    trial: PreparedTrial, key: str | None, report: Report
+) -> tuple[PhaseOutcome | None, Report]:
+    """Load the block if an earlier trial trained the same, and report its epochs again.
+
+    Should ``report`` ask to end it early, which it did not then, the block is trained once more up
+    to that epoch, by the report that is returned.
+    """
+    heads = trial.worker.heads
+    start = copy.deepcopy(trial.model.head.state_dict())
+    kept = heads.load(key, trial.model.head) if heads and key else None
+    if kept is None:
+        return None, report
+    trial.model.freeze(Phase.HEAD, trial.delimiting_layer)
+    last = next((record.number for record in kept.records if report(record)), None)
+    if last is None:
+        return kept, report
+    trial.model.head.load_state_dict(start)
+    return None, lambda record: record.number >= last
+
+
+def _keep_head(trial: PreparedTrial, key: str | None, outcome: PhaseOutcome) -> None:
+    if trial.worker.heads and key and not outcome.reason:
+        trial.worker.heads.save(key, trial.model.head, outcome)
 
 
 def objective_of(name: str) -> Callable[[dict[str, float]], float]:
@@ -225,13 +261,12 @@ def _pick(key: str, summary: dict[str, float]) -> float:
 
 
 def _result(
-    config: DictConfig,
-    model: TransferModel,
+    trial: PreparedTrial,
     outcomes: dict[Phase, PhaseOutcome],
     predictions: Predictions,
-    layer: int,
     seconds: float,
 ) -> TrialResult:
+    config, model = trial.config, trial.model
     summary = summarise(predictions.predicted, predictions.target, model.head.out_features)
     reason = next((o.reason for o in outcomes.values() if o.reason), "")
     none = PhaseSummary(0, 0.0)
@@ -243,7 +278,7 @@ def _result(
         test=None,
         phases=phases,
         n_layers=len(model.layers),
-        delimiting_layer=layer,
+        delimiting_layer=trial.delimiting_layer,
         trainable_parameters=sum(p.numel() for p in model.trainable().values()),
         seconds=seconds,
         objective=objective_of(config.objective)(summary),
@@ -253,17 +288,17 @@ def _result(
 
 
 def _save(
-    config: DictConfig,
+    trial: PreparedTrial,
     folder: Path,
-    model: TransferModel,
-    data: TrialData,
-    size: tuple[int, int],
     result: TrialResult,
     predictions: Predictions,
     keep_model: Callable[[TrialResult], bool],
 ) -> None:
     """Write the files of a finished trial; ``result.json`` last, the sign that all are there."""
+    data, model = trial.data, trial.model
     save_head(model.head, folder / HEAD_FILE)
     if keep_model(result):
-        save_model(folder / MODEL_FOLDER, model, config, size, data.table, data.split, predictions)
+        size = input_size(trial.config)
+        path = folder / MODEL_FOLDER
+        save_model(path, model, trial.config, size, data.table, data.split, predictions)
     write_json(folder / RESULT_FILE, result.as_dict())

@@ -1,0 +1,61 @@
+"""What a trial's configuration must be, told before any image is read."""
+
+from omegaconf import DictConfig
+
+from tl_hpo.errors import UserError, unknown
+from tl_hpo.models.backbone import check_image_size
+from tl_hpo.models.freezing import Phase
+from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
+from tl_hpo.training.devices import check_accelerator, resolve_precision
+from tl_hpo.training.phases import check_phase, make_optimizer
+from tl_hpo.training.worker import reuses
+
+OBJECTIVES = ("val_accuracy", "val_f1", "val_mcc", "val_balanced_accuracy")
+
+
+def check_config(config: DictConfig) -> None:
+    """Raise UserError for settings that cannot work, before any image is read."""
+    _check_numbers(config)
+    check_accelerator(config.trainer.accelerator)
+    reuses(config)
+    for phase in Phase:
+        check_phase(phase.value, config[phase.value])
+        make_optimizer(phase.value, config[phase.value].optimizer)
+    if config.objective not in OBJECTIVES:
+        raise unknown("objective", config.objective, OBJECTIVES)
+    resolve_precision(config.precision, config.trainer.accelerator)
+    check_image_size(config.image_size)
+    if config.head.epochs == config.finetune.epochs == 0 and config.head.weights is None:
+        raise UserError(
+            "head.epochs and finetune.epochs must not both be 0, for nothing would be trained; "
+            "raise one of them, or give head.weights."
+        )
+    expected = config.model.n_layers
+    n_layers = count_layers(config)
+    if expected is not None and expected != n_layers:
+        raise UserError(
+            f"model.n_layers must be what the trace of {config.model.name} finds, {n_layers}, "
+            f"got {expected}; use model=timm model.name={config.model.name}."
+        )
+    resolve_delimiting_layer(config.delimiting_layer, n_layers)
+
+
+def _check_numbers(config: DictConfig) -> None:
+    for key, least, value in (
+        ("batch_size", 2, config.batch_size),  # BatchNorm cannot train on single images
+        ("seed", 0, config.seed),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{key} must be an integer of at least {least}, got {value!r}.")
+    share = config.dataset.max_unreadable
+    if isinstance(share, bool) or not isinstance(share, (int, float)):
+        raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")
+    if not isinstance(config.model.weights, str):
+        raise UserError(
+            f"model.weights must be imagenet, random or a file, got {config.model.weights!r}."
+        )
+
+
+def count_layers(config: DictConfig) -> int:
+    """Return the number of layers of the configured model."""
+    return len(layers_of(config.model.name, check_image_size(config.image_size)))

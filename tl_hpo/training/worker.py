@@ -1,0 +1,218 @@
+"""What stays warm between the trials of one process: images, backbones, frozen work, blocks."""
+
+import copy
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from tl_hpo.data.module import ImageData, channels_first
+from tl_hpo.data.sources import load_table
+from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.store import DecodedStore
+from tl_hpo.data.table import ImageTable
+from tl_hpo.errors import UserError
+from tl_hpo.models.reuse.disk import DiskRoom
+from tl_hpo.models.reuse.frozen import FrozenWork
+from tl_hpo.models.reuse.rooms import MemoryRoom
+from tl_hpo.training.devices import device_of, host_memory
+from tl_hpo.training.heads import HeadStore
+
+GB = 1e9
+KEPT_DATA = 2  # datasets; one more than an experiment uses
+KEPT_BACKBONES = 300e6  # bytes of untouched weights: three of most models
+HOST_SHARE = 1 / 4  # of the memory there is, where reuse.memory_gb does not say
+GPU_SHARE = 1 / 2  # of the memory that is free, where reuse.gpu_gb does not say
+BUDGETS = ("memory_gb", "gpu_gb", "disk_gb")
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """The images of a trial, decoded, and their split.
+
+    Attributes:
+        images: uint8 [images, 3, height, width].
+        checksum: of the pixels.
+
+    """
+
+    table: ImageTable
+    split: Split
+    images: Tensor
+    checksum: str
+
+    def loaders(self, inputs: tuple[Tensor, ...], config: DictConfig) -> ImageData:
+        """Return batches of ``inputs`` [images, ...] on the sides of the split."""
+        return ImageData(inputs, self.table.labels, self.split, config.batch_size, config.seed)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone of one trial, which may change it, and what tells its weights apart."""
+
+    module: nn.Module
+    digest: str
+
+
+class Worker:
+    """Runs nothing itself: it holds what one trial leaves for the next.
+
+    Args:
+        config: of the machine: ``store``, ``reuse`` and ``trainer``.
+        vary_layer: expect trials with other delimiting layers.
+
+    Attributes:
+        frozen: frozen layers' work; None where reuse is off.
+        heads: trained blocks; None where reuse is off.
+
+    """
+
+    def __init__(self, config: DictConfig, *, vary_layer: bool = False) -> None:
+        folder = Path(config.store.dir)
+        self.device = device_of(config.trainer.accelerator)
+        self.frozen: FrozenWork | None = None
+        self.heads: HeadStore | None = None
+        self._progress = bool(config.trainer.progress)
+        self._store = DecodedStore(folder)
+        self._data: OrderedDict[str, TrialData] = OrderedDict()
+        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        if reuses(config):
+            rooms = _rooms(config.reuse, folder, self.device)
+            self.frozen = FrozenWork(rooms, vary_layer=vary_layer, progress=self._progress)
+            self.heads = HeadStore(folder / "heads")
+
+    def data(self, config: DictConfig, size: tuple[int, int]) -> TrialData:
+        """Return the configured dataset at ``size`` (height, width), with its split.
+
+        The files are listed once: those that come or go while an experiment runs change nothing.
+        """
+        key = digest_of(_plain(config.dataset), _plain(config.split), size)
+        if key not in self._data:
+            decoded = self._store.images(
+                load_table(config.dataset),
+                size,
+                progress=self._progress,
+                max_unreadable=config.dataset.max_unreadable,
+            )
+            split = make_split(decoded.table, config.split)
+            images = channels_first(decoded.pixels)
+            self._data[key] = TrialData(decoded.table, split, images, decoded.checksum)
+        self._data.move_to_end(key)
+        while len(self._data) > KEPT_DATA:
+            self._data.popitem(last=False)
+        return self._data[key]
+
+    def backbone(self, key: str, build: Callable[[], nn.Module]) -> Backbone:
+        """Return a copy of what ``build`` makes; under one ``key`` it is called once, or seldom."""
+        if key not in self._backbones:
+            module = build()
+            self._backbones[key] = Backbone(module, _digest_of_weights(module))
+        self._backbones.move_to_end(key)
+        while len(self._backbones) > 1 and self._size() > KEPT_BACKBONES:
+            self._backbones.popitem(last=False)
+        kept = self._backbones[key]
+        return Backbone(copy.deepcopy(kept.module), kept.digest)
+
+    def _size(self) -> int:
+        return sum(
+            value.numel() * value.element_size()
+            for backbone in self._backbones.values()
+            for value in backbone.module.state_dict().values()
+        )
+
+
+def reuses(config: DictConfig) -> bool:
+    """Tell whether frozen work is done once (``reuse=false`` switches that off).
+
+    Raises:
+        UserError: ``reuse`` is neither, or a budget is no size.
+
+    """
+    if config.reuse is False:
+        return False
+    if not OmegaConf.is_dict(config.reuse):
+        raise UserError(
+            f"reuse must be false or a table of {', '.join(BUDGETS)}, got {config.reuse!r}; "
+            "leave it out, or set reuse=false or reuse.memory_gb=4, say."
+        )
+    for key in BUDGETS:
+        value = config.reuse[key]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value < float("inf")):
+            raise UserError(f"reuse.{key} must be a number of gigabytes or null, got {value!r}.")
+    return True
+
+
+def _rooms(
+    budgets: DictConfig, folder: Path, device: torch.device
+) -> dict[str, MemoryRoom | DiskRoom]:
+    """Return where activations may be kept, the fastest first."""
+    rooms: dict[str, MemoryRoom | DiskRoom] = {}
+    if device.type == "cuda":
+        free = GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+        rooms["GPU memory"] = MemoryRoom(device, _bytes(budgets.gpu_gb, free))
+    host = _bytes(budgets.memory_gb, HOST_SHARE * host_memory())
+    rooms["memory"] = MemoryRoom(torch.device("cpu"), host)
+    rooms["files"] = DiskRoom(folder / "activations", _bytes(budgets.disk_gb, 0))
+    return rooms
+
+
+def _bytes(gigabytes: float | None, default: float) -> int:
+    return int(default if gigabytes is None else gigabytes * GB)
+
+
+def digest_of(*parts: Any) -> str:
+    """Return a short digest of plain values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def work_key(config: DictConfig, backbone: Backbone, data: TrialData, precision: str) -> str:
+    """Return what tells the frozen work of a trial apart: all that its results depend on."""
+    return digest_of(
+        config.model.name,
+        backbone.digest,
+        data.checksum,
+        list(data.images.shape),
+        precision,
+        device_of(config.trainer.accelerator).type,
+        torch.__version__,
+        timm.__version__,
+    )
+
+
+def head_key(config: DictConfig, work: str, data: TrialData, start: nn.Linear) -> str:
+    """Return what tells a head phase apart, its first weights included."""
+    settings = {k: v for k, v in _plain(config.head).items() if k != "weights"}
+    return digest_of(
+        work,
+        settings,
+        config.seed,
+        config.batch_size,
+        config.objective,
+        _digest_of_weights(start),
+        [side.tolist() for side in data.split.sides().values()],
+        data.table.labels.tolist(),
+    )
+
+
+def _digest_of_weights(module: nn.Module) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
