@@ -64,6 +64,7 @@ def test_accuracies_and_weights_are_those_of_the_whole_network(both, name, place
         f"image_size={size}",
         f"delimiting_layer={layer}",
         "optimizer=sgd",
+        "optimizer.lr=0.001",  # larger steps of random weights amplify rounding
         "batch_size=12",
     )
     assert [r.val_accuracy for r in reused] == [r.val_accuracy for r in plain]

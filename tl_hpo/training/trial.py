@@ -209,6 +209,7 @@ def _sources(trial: PreparedTrial, head_epochs: int) -> dict[Phase, Source]:
             name=config.model.name,
             model=trial.model,
             images=trial.data.images,
+            checksum=trial.data.checksum,
             bf16=resolve_precision(config.precision, config.trainer.accelerator) == BF16,
             delimiting_layer=trial.delimiting_layer,
             head_epochs=head_epochs,

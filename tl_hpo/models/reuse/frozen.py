@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ class FrozenWork:
 
     def sources(self, request: Request) -> tuple[Source, Source]:
         """Return what the head phase and the fine-tune phase train on; make what is missing."""
+        request = replace(request, images=self._images(request))
         n_layers, n_images = len(request.model.layers), len(request.images)
         profile = self._profile(request)
         sizes = {layer: profile.bytes(layer) for layer in profile.specs}
@@ -64,6 +66,14 @@ class FrozenWork:
         self._make(request, costs, self._missing(request, costs, wanted))
         self._tell_if_nothing_fits(request, costs)
         return self._source(request, costs, *wanted[0]), self._source(request, costs, *wanted[1])
+
+    def _images(self, request: Request) -> Tensor:
+        """Return the images in the memory of the device, if that is another than the host's."""
+        device = next(request.model.parameters()).device
+        for room in self.rooms.values():
+            if isinstance(room, MemoryRoom) and room.device == device != request.images.device:
+                return room.hold(Key(request.checksum, 0), request.images)
+        return request.images
 
     def _graph(self, request: Request) -> CutGraph:
         key = (request.name, tuple(request.images.shape[1:]))

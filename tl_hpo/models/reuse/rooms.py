@@ -103,6 +103,15 @@ class MemoryRoom:
             lacking -= self._kept[key].bytes
         return leaving if lacking <= 0 else None
 
+    def hold(self, key: Key, tensor: Tensor) -> Tensor:
+        """Return a copy of ``tensor`` in this room, or itself where the room has no place left.
+
+        Copying it again costs next to nothing, so it is the first to give way.
+        """
+        if key not in self._kept and tensor.numel() * tensor.element_size() <= self.free():
+            self._kept[key] = Activations((tensor.to(self.device),), 0.0)
+        return self._kept[key].tensors[0] if key in self._kept else tensor
+
     @contextmanager
     def making(
         self,

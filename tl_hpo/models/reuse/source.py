@@ -43,6 +43,7 @@ class Request:
         name: of the architecture.
         model: on its device, with its frozen weights.
         images: uint8 [images, 3, height, width].
+        checksum: of the images.
         bf16: whether its training runs under autocast to bfloat16.
         delimiting_layer: 0..n.
         head_epochs: that the classification block trains for; 0 if it is not trained.
@@ -54,6 +55,7 @@ class Request:
     name: str
     model: TransferModel
     images: Tensor
+    checksum: str
     bf16: bool
     delimiting_layer: int
     head_epochs: int
