@@ -10,11 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from tl_hpo.models.layers import Layer
 
 Suffix = Callable[..., Tensor]
+
+# What draws random numbers in training, so that it is no frozen work even where no layer before it
+# is trained; by the name of its probability.
+_RANDOM_MODULES = {nn.modules.dropout._DropoutNd: "p", DropPath: "drop_prob"}
+_RANDOM_FUNCTIONS = {
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    torch.dropout, torch.alpha_dropout, torch.feature_dropout,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,12 @@ class CutGraph:
         output = self.index[self.graph.output_node()]
         positions = [self.index[self.named[layer.node]] for layer in layers[1:]] + [output]
         shared = self._shared_modules(backbone)
+        deterministic = self._first_random(backbone)
         cuts = {}
         for layer, position in enumerate(positions, start=1):
-            if not any(first < position <= last for first, last in shared):
+            if position <= deterministic and not any(
+                first < position <= last for first, last in shared
+            ):
                 live = sorted(self.live(position), key=self.index.__getitem__)
                 cuts[layer] = Cut(layer, position, tuple(node.name for node in live))
         return cuts
@@ -78,7 +91,19 @@ class CutGraph:
             all(node.args for node in optional)  # they have defaults, which the graph knows
             and isinstance(result, fx.Node)
             and constants <= known.keys()
+            # Whether it trains or not was decided when it was traced.
+            and not any(n.target in _RANDOM_FUNCTIONS and _probability(n) for n in self.nodes)
         )
+
+    def _first_random(self, backbone: nn.Module) -> int:
+        """Return the position of the first module that draws random numbers in training."""
+        for position, node in enumerate(self.nodes):
+            if node.op == "call_module":
+                module = backbone.get_submodule(str(node.target))
+                for kind, probability in _RANDOM_MODULES.items():
+                    if isinstance(module, kind) and getattr(module, probability):
+                        return position
+        return len(self.nodes)
 
     def _shared_modules(self, backbone: nn.Module) -> list[tuple[int, int]]:
         """Return first and last position of every module with a state that runs more than once.
@@ -122,12 +147,12 @@ class CutGraph:
     def between(self, start: Cut | None, stop: int) -> list[fx.Node]:
         """Return what must be run, in order, from ``start`` (None: the images) to ``stop``.
 
-        Concatenations that were not kept beside their parts come first.
+        Concatenations that were not kept beside their parts, but are needed, come first.
         """
         if start is None:
             return [node for node in self.nodes[:stop] if node is not self.input]
         have, needed = set(self.values(start)), set[fx.Node]()
-        wanted = list(self.nodes[start.position : stop])
+        wanted = [*self.nodes[start.position : stop], *self.live(stop)]
         while wanted:
             node = wanted.pop()
             if node in have or node in needed:
@@ -139,6 +164,12 @@ class CutGraph:
     def last_use(self, node: fx.Node) -> int:
         """Return the position of the last node that needs the value of ``node``."""
         return self._last_use[node]
+
+
+def _probability(node: fx.Node) -> float:
+    """Return the probability that a dropout function is called with; 0.5 is torch's default."""
+    found = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
+    return float(found) if isinstance(found, int | float) else 1.0  # else it is computed
 
 
 def suffix_of(backbone: nn.Module, cut_graph: CutGraph, cut: Cut) -> Suffix:

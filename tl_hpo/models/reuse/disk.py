@@ -59,7 +59,8 @@ class DiskRoom:
         if not (path / META_FILE).exists():  # it gave way to another experiment's
             del self._opened[key]
             return None
-        os.utime(path / META_FILE)
+        with suppress(OSError):  # it may be another user's, or have given way just now
+            os.utime(path / META_FILE)
         return self._opened[key]
 
     def cuts(self, work: str) -> list[int]:
@@ -72,7 +73,7 @@ class DiskRoom:
         """Return last use, bytes, seconds of making and path of every entry, oldest first."""
         found = []
         for meta in self.folder.glob(f"*/{META_FILE}"):
-            with suppress(OSError, ValueError, KeyError):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: found when opened
                 described = json.loads(meta.read_text())
                 size = int(described["bytes"])
                 found.append((meta.stat().st_mtime, size, float(described["making"]), meta.parent))
@@ -89,7 +90,11 @@ class DiskRoom:
 
     def make_room(self, size: int, protected: Collection[Key]) -> None:
         """Remove what gives way to ``size`` bytes; whoever has it mapped keeps reading it."""
-        for _, _, _, path in self._leaving(size, protected) or ():
+        leaving = {entry[3] for entry in self._leaving(size, protected) or ()}
+        # What this process maps itself would go on taking its space.
+        for key in [key for key in self._opened if self.folder / str(key) in leaving]:
+            del self._opened[key]
+        for path in leaving:
             shutil.rmtree(path, ignore_errors=True)
 
     def _leaving(
@@ -120,19 +125,26 @@ class DiskRoom:
 
         """
         path = self.folder / str(key)
-        with waiting_lock(self.folder / f"{key}.lock"), replacing(path) as temporary:
-            temporary.mkdir(parents=True)
-            tensors = [
-                _mapped(_file(temporary, number), spec, length, reserve=True)
-                for number, spec in enumerate(specs)
-            ]
-            yield tensors
-            write_json(temporary / META_FILE, _describe(temporary, specs, length, seconds))
-        self._opened[key] = Activations(logical(tensors, specs), seconds)
+        with waiting_lock(self.folder / f"{key}.lock"):
+            for leftover in self.folder.glob(f".{path.name}.*.tmp"):  # of killed processes
+                shutil.rmtree(leftover, ignore_errors=True)
+            with replacing(path) as temporary:
+                temporary.mkdir(parents=True)
+                yield _map(temporary, specs, length, reserve=True)
+                write_json(temporary / META_FILE, _describe(temporary, specs, length, seconds))
+            mapped = _map(path, specs, length, reserve=False)
+        self._opened[key] = Activations(logical(mapped, specs), seconds)
 
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"{number}.bin"
+
+
+def _map(folder: Path, specs: Sequence[TensorSpec], length: int, *, reserve: bool) -> list[Tensor]:
+    return [
+        _mapped(_file(folder, number), spec, length, reserve=reserve)
+        for number, spec in enumerate(specs)
+    ]
 
 
 def _mapped(path: Path, spec: TensorSpec, length: int, *, reserve: bool) -> Tensor:
@@ -181,10 +193,7 @@ def _open_entry(path: Path) -> Activations | None:
         for number, each in enumerate(described["tensors"]):
             if checksum(_file(path, number)) != each["checksum"]:
                 raise ValueError("its checksum differs")
-        tensors = [
-            _mapped(_file(path, number), spec, described["length"], reserve=False)
-            for number, spec in enumerate(specs)
-        ]
+        tensors = _map(path, specs, described["length"], reserve=False)
         return Activations(logical(tensors, specs), float(described["making"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         logger.warning("The activations in %s are damaged (%s) and made again", path, error)

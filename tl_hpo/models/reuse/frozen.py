@@ -63,7 +63,8 @@ class FrozenWork:
             (n_layers, request.head_epochs),
             (request.delimiting_layer, request.finetune_epochs),
         ]
-        self._make(request, costs, self._missing(request, costs, wanted))
+        if not self._make(request, costs, self._missing(request, costs, wanted)):
+            self._make(request, costs, self._missing(request, costs, wanted))  # without the disk
         self._tell_if_nothing_fits(request, costs)
         return self._source(request, costs, *wanted[0]), self._source(request, costs, *wanted[1])
 
@@ -122,10 +123,13 @@ class FrozenWork:
             missing |= spread(costs, missing, views)
         return missing
 
-    def _make(self, request: Request, costs: Costs, missing: Mapping[int, str]) -> None:
-        """Run one pass from the deepest cut that is kept to the last one that is missing."""
+    def _make(self, request: Request, costs: Costs, missing: Mapping[int, str]) -> bool:
+        """Run one pass from the deepest cut that is kept to the last one that is missing.
+
+        Returns False where the disk failed, which is then used no more.
+        """
         if not missing:
-            return
+            return True
         graph, specs = self._graph(request), self._profile(request).specs
         start = max((cut for cut in self._kept(request.work) if cut < min(missing)), default=0)
         try:
@@ -143,8 +147,9 @@ class FrozenWork:
         except OSError as error:
             self._tell(f"Activations cannot be kept on disk ({error}); memory alone is used")
             self.rooms = {n: r for n, r in self.rooms.items() if isinstance(r, MemoryRoom)}
-        else:
-            self._tell_what_is_kept(request, costs, missing)
+            return False
+        self._tell_what_is_kept(request, costs, missing)
+        return True
 
     def _pass(
         self, request: Request, start: Cut | None, into: Mapping[Cut, Sequence[Tensor]]

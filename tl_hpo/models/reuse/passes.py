@@ -151,6 +151,22 @@ class FrozenPass:
 
         A cut that something other than one tensor per image crosses is left out.
         """
+        cuts = list(self._cuts.cuts.values())
+        # One image tells batches from tensors that have just as many rows, a computed weight say;
+        # the second run pays for choosing kernels and allocating memory.
+        _, single = self._described(cuts, images[:1])
+        self._described(cuts, images)
+        seconds, specs = self._described(cuts, images)
+        per_image = {
+            cut.layer: spent / len(images) for cut, spent in zip(cuts, seconds, strict=True)
+        }
+        specs = {layer: found for layer, found in specs.items() if layer in single}
+        return Profile({layer: per_image[layer] for layer in specs}, specs)
+
+    def _described(
+        self, cuts: Sequence[Cut], images: Tensor
+    ) -> tuple[list[float], dict[int, tuple[TensorSpec, ...]]]:
+        """Return the seconds up to each cut, and what crosses those that only batches cross."""
         specs: dict[int, tuple[TensorSpec, ...]] = {}
 
         def describe(layer: int) -> Take:
@@ -160,15 +176,8 @@ class FrozenPass:
 
             return take
 
-        cuts = self._cuts.cuts.values()
-        seconds: list[float] = []
-        takes = {cut: describe(cut.layer) for cut in cuts}
-        for _ in range(2):  # the first run pays for choosing kernels and allocating memory
-            seconds = self.run(None, [images.clone()], takes)
-        per_image = {
-            cut.layer: spent / len(images) for cut, spent in zip(cuts, seconds, strict=True)
-        }
-        return Profile({layer: per_image[layer] for layer in specs}, specs)
+        seconds = self.run(None, [images.clone()], {cut: describe(cut.layer) for cut in cuts})
+        return seconds, specs
 
     def _now(self) -> float:
         if next(self._backbone.parameters()).is_cuda:
