@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,17 @@ def test_subset_keeps_labels_paths_and_groups_together():
     assert [part.relative(i) for i in range(len(part))] == ["b/2.jpg", "a/0.jpg"]
 
 
+def test_subset_keeps_official_sides_and_columns():
+    known = replace(table([0, 1]), official=("train", "test"), columns={"patient": ("p", "q")})
+    part = known.subset([1])
+    assert part.official == ("test",)
+    assert part.columns == {"patient": ("q",)}
+
+
 def test_subset_leaves_unknown_groups_unknown():
     bare = ImageTable("some", Path("/"), ("a",), (Path("/x"),), np.zeros(1, dtype=np.int64))
     assert bare.subset([0]).groups is None
+    assert bare.subset([0]).official is None
 
 
 def test_one_class_only_is_refused():

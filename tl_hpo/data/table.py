@@ -1,14 +1,16 @@
 """The list of images of a dataset, before anything is decoded."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tl_hpo.errors import UserError
+
+Value = TypeVar("Value")
 
 MIN_PER_CLASS = 2  # one for training and one for validation
 
@@ -24,6 +26,9 @@ class ImageTable:
         paths: absolute paths, [n].
         labels: class indices, int64 [n].
         groups: group of each image, [n], or None where unknown.
+        official: side or fold that the publisher put each image on, [n], or None where there is
+            no such split.
+        columns: what else is known of each image, [n] each, by name.
         synthetic: whether the images are made up; reports must say so.
 
     """
@@ -34,6 +39,8 @@ class ImageTable:
     paths: tuple[Path, ...]
     labels: np.ndarray
     groups: tuple[str, ...] | None = None
+    official: tuple[str, ...] | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     synthetic: bool = False
 
     def __len__(self) -> int:
@@ -42,9 +49,14 @@ class ImageTable:
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageTable":
         """Return the table of the images at ``indices``, in that order; the classes stay."""
         chosen = np.asarray(indices, dtype=np.int64)
-        groups = None if self.groups is None else tuple(self.groups[i] for i in chosen)
-        paths = tuple(self.paths[i] for i in chosen)
-        return replace(self, paths=paths, labels=self.labels[chosen], groups=groups)
+        return replace(
+            self,
+            paths=_taken(self.paths, chosen),
+            labels=self.labels[chosen],
+            groups=None if self.groups is None else _taken(self.groups, chosen),
+            official=None if self.official is None else _taken(self.official, chosen),
+            columns={name: _taken(values, chosen) for name, values in self.columns.items()},
+        )
 
     def relative(self, index: int) -> str:
         """Return the path of one image relative to the root, with forward slashes."""
@@ -54,6 +66,10 @@ class ImageTable:
         """Return the number of images of each class, in index order."""
         sizes = np.bincount(self.labels, minlength=len(self.classes))
         return {name: int(size) for name, size in zip(self.classes, sizes, strict=True)}
+
+
+def _taken(values: Sequence[Value], chosen: np.ndarray) -> tuple[Value, ...]:
+    return tuple(values[index] for index in chosen)
 
 
 def absolute_root(value: Any) -> Path:
