@@ -84,7 +84,7 @@ def trial_overrides(config: DictConfig, search_path: Sequence[str] = ()) -> list
 
 def _group_choices() -> list[str]:
     chosen = dict(HydraConfig.get().runtime.choices)
-    groups = ["dataset", "split", "model", "optimizer"]
+    groups = ["dataset", "split", "augment", "model", "optimizer"]
     result = [override(group, chosen[group]) for group in groups]
     for phase in ("head", "finetune"):
         group = f"optimizer@{phase}.optimizer"
