@@ -16,7 +16,7 @@ CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
 MACHINE = ("trainer", "store", "reuse")  # how and where it is computed, with the same results
-_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", *MACHINE})
+_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", "measure_test", *MACHINE})
 
 
 def register_resolvers() -> None:

@@ -20,7 +20,8 @@ from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.strategy import Strategy
-from tl_hpo.search.study import SETTINGS, result_of
+from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
+from tl_hpo.training.result import PREDICTIONS_FILE
 from tl_hpo.training.worker import TrialData
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ def _optimize(config: DictConfig, folder: Path) -> None:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
     experiment = Experiment(plan, runner)
     best = experiment.run()
-    shutil.copyfile(folder / BEST_MODEL / "predictions.csv", folder / "predictions.csv")
+    runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
+    experiment.record()
+    shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, folder / PREDICTIONS_FILE)
     write_report(folder, _slices(experiment))
     _tell_best(folder, best, data.table.synthetic)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import paper
-from tl_hpo.reporting.records import Best, ModelMetrics, Run, Trial
+from tl_hpo.reporting.records import Best, ModelMetrics, Run, SideMetrics, Trial
 from tl_hpo.training.metrics import HEADLINE, ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
@@ -16,13 +16,19 @@ AVERAGE = "average"
 SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
 TUNED_ON = (
     "There is no test side: the search chose its hyperparameters by these validation images, so "
-    "its figures are optimistic for new images. Images are split one by one: where several show "
-    "one patient or video, some are trained on and others judged, which flatters further."
+    "its figures are optimistic for new images."
 )
 TESTED = (
-    "The search chose its hyperparameters by the validation images and never saw the test images: "
-    "the test figures are the ones to expect on new images."
+    "The search chose its hyperparameters by the validation images and never saw the test images, "
+    "on which the best model was measured once, at the end: the test figures are the ones to "
+    "expect on new images."
 )
+INTERVALS = (
+    "In brackets: 95 % bootstrap intervals, drawn by group ({groups}), since images of one group "
+    "resemble each other."
+)
+FEW_GROUPS = 10  # below that a bootstrap is known to be too narrow
+FEW = "With so few groups the intervals are rough and rather too narrow."
 AVERAGES = (
     "Averages are over the classes that occur. Accuracy is one class against the rest, and its "
     "average is therefore higher than the share of correct images; likewise the average of the "
@@ -30,7 +36,7 @@ AVERAGES = (
 )
 
 
-def write_per_class(metrics: ModelMetrics, classes: Sequence[str], path: Path) -> None:
+def write_per_class(metrics: SideMetrics, classes: Sequence[str], path: Path) -> None:
     """Write a row of metrics per class, and their average as the last row."""
     write_csv(path, COLUMNS, _class_rows(metrics, classes))
 
@@ -98,28 +104,87 @@ def _best(run: Run) -> list[str]:
         f"{best.val_accuracy:.4f}. To train it again:",
         f"```\n{again}\n```",
         "## Metrics",
-        _headline(best),
+        _headline(best, run.metrics),
+        *_difference(best, run.metrics),
         TUNED_ON if best.test is None else TESTED,
+        _about_intervals(run.metrics),
     ]
 
 
-def _headline(best: Best) -> str:
-    sides = {"validation": best.validation, **({"test": best.test} if best.test else {})}
-    rows = [[name, *(_number(side.get(name)) for side in sides.values())] for name in HEADLINE]
-    return _table(["metric", *sides], rows)
+def _headline(best: Best, metrics: ModelMetrics | None) -> str:
+    """Return the metrics of both sides, side by side, and what lies between them."""
+    validation = metrics.validation.intervals if metrics else {}
+    if best.test is None:
+        rows = [[n, _with_interval(best.validation.get(n), validation.get(n))] for n in HEADLINE]
+        return _table(["metric", "validation"], rows)
+    test = metrics.test.intervals if metrics and metrics.test else {}
+    between = metrics.difference if metrics else {}
+    rows = [
+        [
+            name,
+            _with_interval(best.validation.get(name), validation.get(name)),
+            _with_interval(best.test.get(name), test.get(name)),
+            _with_interval(_minus(best.test, best.validation, name), between.get(name), "+.4f"),
+        ]
+        for name in HEADLINE
+    ]
+    return _table(["metric", "validation", "test", "test - validation"], rows)
+
+
+def _minus(one: Mapping[str, float], other: Mapping[str, float], name: str) -> float | None:
+    return one[name] - other[name] if name in one and name in other else None
+
+
+def _with_interval(value: float | None, bounds: Sequence[float] | None, form: str = ".4f") -> str:
+    if value is None:
+        return ""
+    between = f" [{bounds[0]:{form}}, {bounds[1]:{form}}]" if bounds else ""
+    return f"{value:{form}}{between}"
+
+
+def _difference(best: Best, metrics: ModelMetrics | None) -> list[str]:
+    """Name what lies between the validation and the test accuracy."""
+    gap = None if best.test is None else _minus(best.test, best.validation, "accuracy")
+    if gap is None:
+        return []
+    points = f"{abs(gap) * 100:.1f} points"
+    bounds = (metrics.difference if metrics else {}).get("accuracy")
+    chance = bounds is not None and bounds[0] <= 0 <= bounds[1]
+    words = "below" if gap < 0 else "above"
+    told = f"Test accuracy is {points} {words} validation accuracy"
+    if chance:
+        return [f"{told}, which chance alone could explain."]
+    if gap < 0:
+        return [f"{told}: so much the search was flattered by the images that it tuned on."]
+    return [f"{told}: the test images are easier than those that the search tuned on."]
+
+
+def _about_intervals(metrics: ModelMetrics | None) -> str:
+    if metrics is None or not metrics.validation.intervals:
+        return ""
+    sides = {"validation": metrics.validation, "test": metrics.test}
+    known = {name: side.groups for name, side in sides.items() if side and side.groups}
+    groups = ", ".join(f"{number} on the {name} side" for name, number in known.items())
+    few = min(known.values(), default=FEW_GROUPS) < FEW_GROUPS
+    return INTERVALS.format(groups=groups) + (f" {FEW}" if few else "")
 
 
 def _per_class(run: Run) -> list[str]:
     if run.metrics is None:
         return []
-    rows = [
-        [_plain(str(row["class"])), *(_number(row[name]) for name in COLUMNS[1:])]
-        for row in _class_rows(run.metrics, run.experiment.classes)
-    ]
-    return ["## Classes, validation side", _table(COLUMNS, rows), AVERAGES]
+    sides = {"validation": run.metrics.validation, "test": run.metrics.test}
+    sections = []
+    for name, side in sides.items():
+        if side is not None:
+            rows = [
+                [_plain(str(row["class"])), *(_number(row[column]) for column in COLUMNS[1:])]
+                for row in _class_rows(side, run.experiment.classes)
+            ]
+            sections += [f"## Classes, {name} side", _table(COLUMNS, rows)]
+    return [*sections, AVERAGES]
 
 
-def _class_rows(metrics: ModelMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
+def _class_rows(metrics: SideMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
     named = [*zip(classes, metrics.per_class, strict=True), (AVERAGE, averages(metrics.per_class))]
     return [{"class": name, **asdict(row)} for name, row in named]
 
