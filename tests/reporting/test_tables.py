@@ -69,7 +69,9 @@ def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, 
     ]
     assert f"| accuracy | {' | '.join(cells)} |" in text
     points = (ours - theirs) * 100
-    assert f"Test accuracy is {points:.1f} points below validation accuracy: so much" in text
+    assert (
+        f"Test accuracy is {points:.1f} points below validation accuracy, more than chance" in text
+    )
     assert "15 on the validation side, 12 on the test side" in text
     assert "## Classes, test side" in text
 
@@ -78,8 +80,16 @@ def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, 
     ("gap", "bounds", "words"),
     [
         (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone"),
-        (0.05, (0.01, 0.09), "5.0 points above validation accuracy: the test images are easier"),
-        (-0.05, (-0.09, -0.01), "5.0 points below validation accuracy: so much"),
+        (
+            0.05,
+            (0.01, 0.09),
+            "5.0 points above validation accuracy, more than chance explains: the test",
+        ),
+        (
+            -0.05,
+            (-0.09, -0.01),
+            "5.0 points below validation accuracy, more than chance explains: tuning",
+        ),
     ],
 )
 def test_a_difference_is_only_explained_where_chance_does_not(

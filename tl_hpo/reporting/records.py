@@ -54,11 +54,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class SplitImage:
-    """A row of split.csv; ``path`` is relative to the dataset root."""
+    """A row of split.csv; ``path`` is relative to the dataset root, ``group`` may be empty."""
 
     path: str
     label: str
     side: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class ModelMetrics:
     validation: SideMetrics
     test: SideMetrics | None = None
     difference: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def sides(self) -> dict[str, SideMetrics]:
+        """Return the sides that there are, by name."""
+        tested = {} if self.test is None else {"test": self.test}
+        return {"validation": self.validation, **tested}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tl_hpo.reporting.figures import (
     mistaken_pairs,
     strategies_over_time,
 )
-from tl_hpo.reporting.records import ModelMetrics, Run, SideMetrics, read_run
+from tl_hpo.reporting.records import Run, read_run
 from tl_hpo.search.slices import Slice
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _compare(runs: Sequence[Run], into: Path) -> list[Path]:
 
 def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
     if run.metrics is not None:
-        for side, metrics in _sides(run.metrics):
+        for side, metrics in run.metrics.sides().items():
             make = partial(tables.write_per_class, metrics, run.experiment.classes)
             yield run.folder / f"per_class{_suffix(side)}.csv", make
     yield (
@@ -110,7 +110,7 @@ def _figures(run: Run) -> Iterator[Task]:
             partial(accuracy_over_time.draw, run.epochs, title=title),
         )
     if run.metrics is not None:
-        for side, metrics in _sides(run.metrics):
+        for side, metrics in run.metrics.sides().items():
             title = _title(run, f"Confusion matrix, {side} side")
             draw = partial(confusion_matrix.draw, metrics.confusion, classes, title=title)
             yield folder / f"confusion_matrix{_suffix(side)}.png", draw
@@ -123,12 +123,6 @@ def _figures(run: Run) -> Iterator[Task]:
         title = _title(run, "Classes taken for each other, validation side")
         pairs = partial(mistaken_pairs.draw, validation, root, title=title)
         yield folder / "mistaken_pairs.png", pairs
-
-
-def _sides(metrics: ModelMetrics) -> Iterator[tuple[str, SideMetrics]]:
-    yield "validation", metrics.validation
-    if metrics.test is not None:
-        yield "test", metrics.test
 
 
 def _suffix(side: str) -> str:
