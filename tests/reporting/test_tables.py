@@ -79,16 +79,16 @@ def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, 
 @pytest.mark.parametrize(
     ("gap", "bounds", "words"),
     [
-        (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone"),
+        (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone could"),
         (
             0.05,
             (0.01, 0.09),
-            "5.0 points above validation accuracy, more than chance explains: the test",
+            "5.0 points above validation accuracy, more than chance explains",
         ),
         (
             -0.05,
             (-0.09, -0.01),
-            "5.0 points below validation accuracy, more than chance explains: tuning",
+            "5.0 points below validation accuracy, more than chance explains",
         ),
     ],
 )
