@@ -77,7 +77,8 @@ class SplitSummary:
             )
         if self.groups:
             kept = ", each on one side" if not self.crossing else ""
-            lines.append(f"Groups: {self.groups}{kept}; the largest has {self.largest} images")
+            images = "image" if self.largest == 1 else "images"
+            lines.append(f"Groups: {self.groups}{kept}; the largest has {self.largest} {images}")
         return lines
 
     def warnings(self) -> list[str]:

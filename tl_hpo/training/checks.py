@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig
 
+from tl_hpo.data.split_settings import read_settings
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.models.backbone import check_image_size
 from tl_hpo.models.freezing import Phase
@@ -18,6 +19,7 @@ def check_config(config: DictConfig) -> None:
     _check_numbers(config)
     check_accelerator(config.trainer.accelerator)
     reuses(config)
+    read_settings(config.split)
     for phase in Phase:
         check_phase(phase.value, config[phase.value])
         make_optimizer(phase.value, config[phase.value].optimizer)
