@@ -19,7 +19,10 @@ NUMBERS_OF_FOLDS = 3  # tried for one side
 MAX_SEEDS = 8  # tried for one number of folds
 # Groups times folds, over all tries for one side; scikit-learn takes some 25 µs for each.
 WORK = 100_000
-MISSING = 100.0  # a class that is kept from an earlier side is worse than any deviation
+# A class that is absent from a side is as bad as ten times the images asked for, for no metric can
+# be had of it; one that is kept from an earlier side is worse than anything else.
+ABSENT = 10.0
+MISSING = 1e6
 
 
 def held_out_groups(
@@ -62,7 +65,7 @@ def deviation(held: np.ndarray, wanted: np.ndarray, counted: np.ndarray) -> np.n
     """Return how far sides are from what is asked for, float [s]; 0: not at all.
 
     The sum of three: the relative deviation of the number of images, the mean of that of the
-    classes, and the number of classes that are absent.
+    classes, and `ABSENT` for each class that is absent.
 
     Args:
         held: images of each class on each side, [s, c].
@@ -74,7 +77,7 @@ def deviation(held: np.ndarray, wanted: np.ndarray, counted: np.ndarray) -> np.n
     classes = held[:, counted & (wanted > 0)]
     asked = wanted[counted & (wanted > 0)]
     off = np.abs(classes - asked) / asked
-    return overall + off.sum(axis=1) / max(len(asked), 1) + (classes == 0).sum(axis=1)
+    return overall + off.sum(axis=1) / max(len(asked), 1) + ABSENT * (classes == 0).sum(axis=1)
 
 
 def deal(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int) -> np.ndarray:
