@@ -24,8 +24,11 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
-def _run_name(strategy: str, name: Any) -> str:
-    return strategy if name in (None, "") else f"{strategy}-{name}"
+def _run_name(strategy: str, name: Any, fold: Any = None) -> str:
+    """Return the folder of an experiment; every fold of a split has one of its own."""
+    named = strategy if name in (None, "") else f"{strategy}-{name}"
+    is_fold = isinstance(fold, int) and not isinstance(fold, bool)  # else it will be refused
+    return f"{named}-fold{fold}" if is_fold else named
 
 
 def group_options(group: str, search_path: Sequence[str] = ()) -> list[str]:

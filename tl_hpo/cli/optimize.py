@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import held_fixed, make_plan
+from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.errors import UserError
 from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
@@ -103,15 +104,8 @@ def _describe_dataset(folder: Path, strategy: Strategy, data: TrialData) -> None
         },
     )
     kind = "synthetic images (phantom, for trying out only)" if table.synthetic else "images"
-    logger.info(
-        "Dataset %s: %d %s in %d classes, %d to train on, %d to validate on",
-        table.name,
-        len(table.labels),
-        kind,
-        len(table.classes),
-        len(data.split.train),
-        len(data.split.validation),
-    )
+    logger.info("Dataset %s: %d %s in %d classes", table.name, len(table), kind, len(table.classes))
+    tell_split(data.summary)
 
 
 def _slices(experiment: Experiment) -> dict[str, list[Slice]]:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
+from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.overrides import key_of
 from tl_hpo.training.checks import check_config
@@ -24,6 +25,7 @@ def train(config: DictConfig) -> TrialResult:
     worker = Worker(config)
     data = worker.data(config, input_size(config))
     write_split(folder / "split.csv", data.table, data.split)
+    tell_split(data.summary)
     keep = bool(config.save_model)
     test = bool(config.measure_test)
     result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker, test=test)

@@ -2,6 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
+from tl_hpo.data.split_settings import read_settings
 from tl_hpo.data.views import make_views
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.models.backbone import check_image_size, default_size
@@ -20,6 +21,7 @@ def check_config(config: DictConfig) -> None:
     _check_numbers(config)
     check_accelerator(config.trainer.accelerator)
     reuses(config)
+    read_settings(config.split)
     for phase in Phase:
         check_phase(phase.value, config[phase.value])
         make_optimizer(phase.value, config[phase.value].optimizer)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tl_hpo.data.module import ImageData, channels_first
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.split_summary import SplitSummary, describe_split
 from tl_hpo.data.store import DecodedStore
 from tl_hpo.data.table import ImageTable
 from tl_hpo.data.views import make_views
@@ -45,6 +46,7 @@ class TrialData:
     Attributes:
         images: uint8 [images, 3, height, width].
         checksum: of the pixels.
+        summary: what the split came to.
 
     """
 
@@ -52,6 +54,7 @@ class TrialData:
     split: Split
     images: Tensor
     checksum: str
+    summary: SplitSummary
 
     def loaders(
         self, inputs: tuple[Tensor, ...], config: DictConfig, positions: Tensor | None = None
@@ -136,9 +139,11 @@ class Worker:
                 progress=self._progress,
                 max_unreadable=config.dataset.max_unreadable,
             )
-            split = make_split(decoded.table, config.split)
+            made = make_split(decoded.table, config.split, _near_duplicates)
             images = channels_first(decoded.pixels)
-            self._data[key] = TrialData(decoded.table, split, images, decoded.checksum)
+            self._data[key] = TrialData(
+                made.table, made.split, images, decoded.checksum, describe_split(made)
+            )
         self._data.move_to_end(key)
         while len(self._data) > KEPT_DATA:
             self._data.popitem(last=False)
@@ -161,6 +166,11 @@ class Worker:
             for backbone in self._backbones.values()
             for value in backbone.module.state_dict().values()
         )
+
+
+def _near_duplicates(table: ImageTable) -> tuple[str, ...]:
+    """Return the cluster of near-duplicates of each image: as yet, each is one by itself."""
+    return tuple(table.relative(index) for index in range(len(table)))
 
 
 def reuses(config: DictConfig) -> bool:
