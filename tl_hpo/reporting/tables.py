@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import paper
+from tl_hpo.reporting.markdown import plain, table
 from tl_hpo.reporting.records import Best, ModelMetrics, Run, Trial
 from tl_hpo.training.metrics import HEADLINE, ClassMetrics, averages
 
@@ -39,7 +40,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
     """Write what came out as Markdown; ``rows`` are set beside the paper's, none for no table."""
     name = run.experiment
     sections = [
-        f"# {_plain(name.dataset)}: strategy {_plain(name.strategy)}",
+        f"# {plain(name.dataset)}: strategy {plain(name.strategy)}",
         SYNTHETIC if name.synthetic else "",
         *_best(run),
         *_per_class(run),
@@ -93,8 +94,8 @@ def _best(run: Run) -> list[str]:
     again = "python train.py " + " ".join(shlex.quote(entry) for entry in best.overrides)
     return [
         "## Best configuration",
-        _plain(in_words(own[0])) if own else "",
-        f"Trial {best.number} of step {_plain(best.step)}, validation accuracy "
+        plain(in_words(own[0])) if own else "",
+        f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
         f"{best.val_accuracy:.4f}. To train it again:",
         f"```\n{again}\n```",
         "## Metrics",
@@ -106,17 +107,17 @@ def _best(run: Run) -> list[str]:
 def _headline(best: Best) -> str:
     sides = {"validation": best.validation, **({"test": best.test} if best.test else {})}
     rows = [[name, *(_number(side.get(name)) for side in sides.values())] for name in HEADLINE]
-    return _table(["metric", *sides], rows)
+    return table(["metric", *sides], rows)
 
 
 def _per_class(run: Run) -> list[str]:
     if run.metrics is None:
         return []
     rows = [
-        [_plain(str(row["class"])), *(_number(row[name]) for name in COLUMNS[1:])]
+        [plain(str(row["class"])), *(_number(row[name]) for name in COLUMNS[1:])]
         for row in _class_rows(run.metrics, run.experiment.classes)
     ]
-    return ["## Classes, validation side", _table(COLUMNS, rows), AVERAGES]
+    return ["## Classes, validation side", table(COLUMNS, rows), AVERAGES]
 
 
 def _class_rows(metrics: ModelMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
@@ -126,7 +127,7 @@ def _class_rows(metrics: ModelMetrics, classes: Sequence[str]) -> list[dict[str,
 
 def _steps(trials: Sequence[Trial]) -> str:
     header = ["step", "trials", "finished", "cancelled early", "failed", "best", "trial", "hours"]
-    return _table(header, [_step_row(step, own) for step, own in steps_of(trials).items()])
+    return table(header, [_step_row(step, own) for step, own in steps_of(trials).items()])
 
 
 def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
@@ -134,7 +135,7 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
     states = [sum(t.state == state for t in trials) for state in ("COMPLETE", "PRUNED", "FAIL")]
     hours = sum(trial.seconds or 0.0 for trial in trials) / 3600
     return [
-        _plain(step),
+        plain(step),
         str(len(trials)),
         *map(str, states),
         _number(best.val_accuracy if best else None),
@@ -150,26 +151,13 @@ def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
     configuration = paper.BEST_CONFIGURATION.get(dataset)
     return [
         "## Beside the paper",
-        _table(["figure", "published", "ours", "source"], cells),
+        table(["figure", "published", "ours", "source"], cells),
         f"Its best configuration: {configuration}." if configuration else "",
         paper.PROTOCOL,
     ]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, the first column to the left and the others to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _number(value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown would take for markup; a folder name may hold any of it."""
-    for mark in "\\|*_`<[#":
-        text = text.replace(mark, f"\\{mark}")
-    return text

@@ -1,0 +1,16 @@
+"""Markdown for tables and text that may hold anything."""
+
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, the first column to the left and the others to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: str) -> str:
+    """Escape what Markdown would take for markup; a folder name may hold any of it."""
+    for mark in "\\|*_`<[#":
+        text = text.replace(mark, f"\\{mark}")
+    return text
