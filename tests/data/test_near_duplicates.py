@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tl_hpo.data import near_duplicates as module
-from tl_hpo.data.appearance import BORDER, OVERLAY, pack
-from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
+from tl_hpo.data.fingerprints import FingerprintStore
 from tl_hpo.data.near_duplicates import (
     MAX_DISTANCE,
     MIN_CONTRASTS,
@@ -23,20 +22,6 @@ from tl_hpo.data.near_duplicates import (
 from tl_hpo.data.table import ImageTable
 
 few = settings(max_examples=60, deadline=None)
-
-
-def fingerprints_of(bits, content=None, contrasts=None, readable=None) -> Fingerprints:
-    """Return fingerprints with the hashes bool [n, 256]; all else is usual unless given."""
-    n = len(bits)
-    return Fingerprints(
-        content=tuple(content or [f"{i:032x}" for i in range(n)]),
-        hashes=pack(np.asarray(bits, dtype=bool).reshape(n, 256)),
-        contrasts=np.full(n, 200) if contrasts is None else np.asarray(contrasts),
-        sizes=np.full((n, 2), 64),
-        border=np.zeros((n, BORDER), np.float32),
-        overlay=np.zeros((n, OVERLAY), np.float32),
-        readable=np.ones(n, bool) if readable is None else np.asarray(readable),
-    )
 
 
 def scattered(rng, n, scenes):
@@ -81,7 +66,7 @@ def told(pairs, distances):
 
 @few
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 80), st.integers(1, 200))
-def test_pairs_are_those_of_a_double_loop(seed, n, max_distance, block):
+def test_pairs_are_those_of_a_double_loop(fingerprints_of, seed, n, max_distance, block):
     bits = scattered(np.random.default_rng(seed), n, 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
@@ -92,7 +77,7 @@ def test_pairs_are_those_of_a_double_loop(seed, n, max_distance, block):
 
 @few
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 200))
-def test_groups_are_those_of_a_union_find(seed, n, block):
+def test_groups_are_those_of_a_union_find(fingerprints_of, seed, n, block):
     bits = scattered(np.random.default_rng(seed), n, 5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
@@ -100,34 +85,38 @@ def test_groups_are_those_of_a_union_find(seed, n, block):
     assert members(groups) == united(n, brute_force(bits, MAX_DISTANCE))
 
 
-def test_groups_are_numbered_in_order_of_their_first_members():
+def test_groups_are_numbered_in_order_of_their_first_members(fingerprints_of):
     one, other = np.zeros(256, bool), np.ones(256, bool)
     half = np.arange(256) < 128
     groups = near_duplicate_groups(fingerprints_of([other, one, half, one, other]))
     assert groups == ("near-0000", "near-0001", "near-0002", "near-0001", "near-0000")
 
 
-def test_blank_images_are_near_duplicates_of_the_same_bytes_alone():
+def test_blank_images_are_near_duplicates_of_the_same_bytes_alone(fingerprints_of):
     content = ["black", "black again", "black", "white"]
-    blank = fingerprints_of(np.zeros((4, 256)), content, contrasts=[0, 5, 0, MIN_CONTRASTS - 1])
+    blank = fingerprints_of(
+        np.zeros((4, 256)), content=content, contrasts=[0, 5, 0, MIN_CONTRASTS - 1]
+    )
     assert told(*near_duplicate_pairs(blank)) == {(0, 2): 0}
     assert members(near_duplicate_groups(blank)) == [[0, 2], [1], [3]]
 
 
-def test_files_that_are_no_images_have_no_near_duplicates():
-    found = fingerprints_of(np.zeros((3, 256)), [""] * 3, readable=[False, False, True])
+def test_files_that_are_no_images_have_no_near_duplicates(fingerprints_of):
+    found = fingerprints_of(np.zeros((3, 256)), content=[""] * 3, readable=[False, False, True])
     assert not len(near_duplicate_pairs(found)[0])
     assert len(set(near_duplicate_groups(found))) == 3
 
 
-def test_no_images():
+def test_no_images(fingerprints_of):
     nothing = fingerprints_of(np.zeros((0, 256)))
     assert near_duplicate_pairs(nothing)[0].shape == (0, 2)
     assert near_duplicate_groups(nothing) == ()
 
 
 @pytest.mark.parametrize("block", [8, 1000])
-def test_more_pairs_than_there_is_room_for_are_the_nearest(monkeypatch, caplog, block):
+def test_more_pairs_than_there_is_room_for_are_the_nearest(
+    fingerprints_of, monkeypatch, caplog, block
+):
     monkeypatch.setattr(module, "MAX_PAIRS", 20)
     monkeypatch.setattr(module, "BLOCK", block)
     bits = scattered(np.random.default_rng(3), 24, 1)
