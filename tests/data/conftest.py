@@ -8,6 +8,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from tl_hpo.data.appearance import BORDER, OVERLAY, pack
+from tl_hpo.data.fingerprints import Fingerprints
 from tl_hpo.data.phantom_render import FINDINGS, render_video
 from tl_hpo.data.phantom_scene import make_bank
 from tl_hpo.data.table import ImageTable
@@ -66,5 +68,26 @@ def make_table() -> Callable[..., ImageTable]:
         labels = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
         paths = tuple(root / classes[label] / f"{i:03d}.jpg" for i, label in enumerate(labels))
         return ImageTable("some", root, classes, paths, labels, **known)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fingerprints_of() -> Callable[..., Fingerprints]:
+    """Return fingerprints with the hashes bool [n, 256]; all else is usual unless given."""
+
+    def make(bits: np.ndarray, **given: object) -> Fingerprints:
+        n = len(bits)
+        usual = {
+            "content": tuple(f"{i:032x}" for i in range(n)),
+            "hashes": pack(np.asarray(bits, dtype=bool).reshape(n, 256)),
+            "contrasts": np.full(n, 200),
+            "sizes": np.full((n, 2), 64),
+            "border": np.zeros((n, BORDER), np.float32),
+            "overlay": np.zeros((n, OVERLAY), np.float32),
+            "readable": np.ones(n, bool),
+        }
+        told = {k: tuple(v) if k == "content" else np.asarray(v) for k, v in given.items()}
+        return Fingerprints(**(usual | told))
 
     return make

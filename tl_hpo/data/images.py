@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -41,11 +41,17 @@ def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
     with Image.open(path) as image:
         longer = REDUCING_GAP * max(height, width)  # the EXIF orientation may swap the sides
         image.draft(None, (longer, longer))
-        rgb = _rgb(ImageOps.exif_transpose(image))
-    return np.asarray(rgb.resize((width, height), Image.Resampling.BILINEAR))
+        upright = as_rgb(ImageOps.exif_transpose(image))
+    return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return ``image`` as 8-bit RGB: transparent pixels are black, 16 bits become 8.
+
+    Raises:
+        ValueError: its pixels are 32-bit floats.
+
+    """
     if image.mode == "F":
         raise ValueError("32-bit float pixels have no known range")
     if image.mode.startswith("I"):
@@ -88,18 +94,38 @@ def decode_into(
     """
     failures: dict[int, str] = {}
     fill = partial(_decode_one, images, failures, paths)
+    in_threads(fill, range(len(paths)), "decoding", workers, progress)
+    return dict(sorted(failures.items()))
+
+
+def in_threads(
+    work: Callable[[int], None],
+    indices: Sequence[int],
+    what: str,
+    workers: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Call ``work`` with every index of an image, in parallel: Pillow decodes without the GIL.
+
+    Args:
+        work: must not raise.
+        indices: of the images, [n].
+        what: is done, for the progress bar.
+        workers: threads; as many as there are cores by default.
+        progress: show a progress bar if the output is a terminal.
+
+    """
     with ThreadPoolExecutor(workers or _threads()) as pool:
         # disable=None: silent when the output is no terminal
         for _ in tqdm(
-            pool.map(fill, range(len(paths))),
-            "decoding",
-            len(paths),
+            pool.map(work, indices),
+            what,
+            len(indices),
             unit="image",
             leave=False,
             disable=None if progress else True,
         ):
             pass
-    return dict(sorted(failures.items()))
 
 
 def readable(
@@ -120,7 +146,7 @@ def readable(
     _check_failures(table, failures, max_unreadable)
     if not failures:
         return check_counts(table)
-    _warn_once(
+    warn_once(
         "%d of %d files cannot be read and are left out: %s (the first: %s)",
         len(failures), len(table), _names(table, failures), next(iter(failures.values())),
     )  # fmt: skip
@@ -140,7 +166,7 @@ def _decode_one(
 _told: set[tuple[object, ...]] = set()
 
 
-def _warn_once(message: str, *details: object) -> None:
+def warn_once(message: str, *details: object) -> None:
     """Warn, but not again in every trial of an experiment."""
     if details not in _told:
         _told.add(details)

@@ -107,8 +107,8 @@ class DecodedStore:
 
 
 @dataclass(frozen=True)
-class _File:
-    """A listed file as it was before it was decoded; -1 where there was none."""
+class KnownFile:
+    """A listed file as it was before it was read; -1 where there was none."""
 
     path: str
     size: int
@@ -116,7 +116,8 @@ class _File:
     unreadable: str | None = None  # the reason
 
     @classmethod
-    def of(cls, path: Path) -> "_File":
+    def of(cls, path: Path) -> "KnownFile":
+        """Return what the file at ``path`` is now."""
         try:
             status = path.stat()
         except OSError:
@@ -130,7 +131,7 @@ class _Meta:
 
     shape: tuple[int, int, int, int]
     checksum: str
-    files: tuple[_File, ...]
+    files: tuple[KnownFile, ...]
 
     @property
     def failures(self) -> dict[int, str]:
@@ -237,7 +238,7 @@ def _mapped(file: BufferedIOBase, shape: tuple[int, ...], mode: Literal["r+", "c
 
 def _check_unchanged(meta: _Meta, paths: Sequence[Path]) -> None:
     for known, path in zip(meta.files, paths, strict=True):
-        now = _File.of(path)
+        now = KnownFile.of(path)
         if (known.path, known.size, known.mtime_ns) != (now.path, now.size, now.mtime_ns):
             raise _UnfitError(f"outdated ({path} has changed)", logging.INFO)
 
@@ -271,7 +272,7 @@ def _read_meta(path: Path) -> _Meta:
         raise _UnfitError(f"damaged ({META} must be of format {FORMAT}, got {version!r})")
     if seal != _seal(body):
         raise _UnfitError(f"damaged ({META} differs from its seal)")
-    files = tuple(_File(**file) for file in body["files"])
+    files = tuple(KnownFile(**file) for file in body["files"])
     return _Meta(tuple(body["shape"]), body["checksum"], files)
 
 
@@ -290,7 +291,7 @@ def _build(place: Path, paths: Sequence[Path], shape: tuple[int, int], decode: D
     """Decode the images at ``paths`` into a new entry; the caller holds its lock."""
     for leftover in place.parent.glob(f".{place.name}.*.tmp"):  # of killed processes
         shutil.rmtree(leftover, ignore_errors=True)
-    files = [_File.of(path) for path in paths]  # first: a change while decoding shows next time
+    files = [KnownFile.of(path) for path in paths]  # first: a change while decoding shows next time
     with replacing(place) as temporary:
         temporary.mkdir()
         with (temporary / PIXELS).open("w+b") as file:

@@ -1,0 +1,78 @@
+"""One audit, as ``python -m tl_hpo.data.audit`` runs it."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from tl_hpo.cli.entry import run_folder
+from tl_hpo.data.audit.checks import audit as run_audit
+from tl_hpo.data.audit.records import Audit
+from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
+from tl_hpo.data.images import readable
+from tl_hpo.data.sources import load_table
+from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.table import ImageTable
+from tl_hpo.files import remove_leftovers, write_text
+from tl_hpo.reporting.figures import leakage_pairs
+from tl_hpo.reporting.leakage import FIGURE, section, write_audit
+from tl_hpo.reporting.markdown import plain
+from tl_hpo.reporting.tables import SYNTHETIC
+
+logger = logging.getLogger(__name__)
+
+TEXT_FILE = "audit.md"
+
+
+def audit(config: DictConfig) -> Audit:
+    """Audit the dataset and the split that ``config`` describes; tell and write what was found."""
+    folder = run_folder()
+    remove_leftovers(folder)
+    table, fingerprints, unreadable = _images(config)
+    found = run_audit(table, _split(config, table), fingerprints, config.seed)
+    found = replace(found, images=found.images + unreadable, unreadable=unreadable)
+    text = "\n\n".join([*_heading(found), *section(found)]) + "\n"
+    logger.info(text)
+    for name, path in _write(folder, found, table.root, text).items():
+        logger.info("  %-8s %s", name, path)
+    return found
+
+
+def _images(config: DictConfig) -> tuple[ImageTable, Fingerprints, int]:
+    """Return the images that can be read, and how many an experiment would leave out."""
+    table = load_table(config.dataset)
+    store = FingerprintStore(Path(config.store.dir))
+    fingerprints = store.fingerprints(table, progress=bool(config.trainer.progress))
+    failures = {int(i): "it is no image" for i in np.flatnonzero(~fingerprints.readable)}
+    kept = readable(table, failures, config.dataset.max_unreadable)
+    return kept, fingerprints.subset(np.flatnonzero(fingerprints.readable)), len(failures)
+
+
+def _split(config: DictConfig, table: ImageTable) -> Split:
+    """Return the split that an experiment on these images would have."""
+    return make_split(table, config.split)
+
+
+def _heading(found: Audit) -> list[str]:
+    counts = found.sides.items()
+    sides = ", ".join(f"{count} on the {side} side" for side, count in counts if count)
+    return [
+        f"# Audit of {plain(found.dataset)}",
+        *([SYNTHETIC] if found.synthetic else []),
+        f"{found.images} images in {len(found.classes)} classes: {sides}.",
+    ]
+
+
+def _write(folder: Path, found: Audit, root: Path, text: str) -> dict[str, Path]:
+    """Write the files of the audit and return them by what they hold."""
+    title = f"Worst pairs across the split · {found.dataset}"
+    title += " · synthetic images" if found.synthetic else ""
+    write_text(folder / TEXT_FILE, text)
+    leakage_pairs.draw(found, root, folder / FIGURE, title)
+    return {
+        "text": folder / TEXT_FILE,
+        "figures": write_audit(folder, found),
+        "pairs": folder / FIGURE,
+    }
