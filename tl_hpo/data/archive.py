@@ -105,16 +105,8 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    target = folder / PurePosixPath(member.filename)
-    if member.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with opened.open(member) as source, target.open("xb") as file:
-            # zipfile hands out no more than the header says, and fails where its CRC is another's.
-            shutil.copyfileobj(source, file, CHUNK)
-            written = file.tell()
+        written = _write(opened, member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ArchiveError(f"its member {member.filename!r} is damaged ({error})") from error
     except (FileExistsError, NotADirectoryError) as error:
@@ -125,3 +117,16 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
             f"its member {member.filename!r} has not the {member.file_size:,} bytes that its "
             "header says"
         )
+
+
+def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> int:
+    """Write one member and return its number of bytes."""
+    target = folder / PurePosixPath(member.filename)
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(member) as source, target.open("xb") as file:
+        # zipfile hands out no more than the header says, and fails where its CRC is another's.
+        shutil.copyfileobj(source, file, CHUNK)
+        return file.tell()
