@@ -58,6 +58,7 @@ def patched(path, old, new):
     return path
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_files_and_folders_come_out_as_they_went_in(pack, tmp_path, compression):
     path = pack(("a/", ""), ("a/x.txt", "x" * 5000), ("a/", ""), ("b/ü.txt", ""), ("e/", ""),

@@ -71,9 +71,7 @@ def _provide(order: Order) -> None:
             write_text(order.record, line)
         for companion in order.published.companions if order.allowed else ():
             _fetch_companion(order, companion, temporary / companion.file)
-    if _is_ours(order):
-        order.archive.unlink()
-    order.mark.unlink(missing_ok=True)
+    _remove_ours(order)
 
 
 def _announce(order: Order) -> None:
@@ -154,11 +152,15 @@ def _identity(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _is_ours(order: Order) -> bool:
+def _remove_ours(order: Order) -> None:
+    """Remove the archive if it was fetched; one that the user put there stays."""
     try:
-        return bool(json.loads(order.mark.read_text()) == _identity(order.archive))
+        ours = json.loads(order.mark.read_text()) == _identity(order.archive)
     except (OSError, ValueError):
-        return False
+        ours = False
+    if ours:
+        order.archive.unlink()
+    order.mark.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -174,8 +176,7 @@ def _explained(order: Order) -> Iterator[None]:
             f"go on from there, or {by_hand}."
         ) from error
     except ArchiveError as error:
-        if _is_ours(order):
-            order.archive.unlink()
+        _remove_ours(order)
         raise UserError(
             f"{order.archive} must be the archive of {title}, but {error}; {by_hand}."
         ) from error
