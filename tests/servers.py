@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ class Served:
         etag: of all of them; None: it sends no validator.
         ranges: whether it serves a part where it is asked for one.
         cuts: after so many bytes the answers end, one after the other; then they are whole.
+        stalls: seconds before the content of the answers, one after the other.
         failures: (status, headers) of the first answers.
         length: whether it tells Content-Length.
         asked: path, Range and If-Range of each request.
@@ -29,6 +31,7 @@ class Served:
     etag: str | None = '"first"'
     ranges: bool = True
     cuts: list[int] = field(default_factory=list)
+    stalls: list[float] = field(default_factory=list)
     failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     length: bool = True
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
@@ -80,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         if served.length:
             headers["Content-Length"] = str(len(body))
         self.answer(206 if start else 200, headers)
+        if served.stalls:
+            time.sleep(served.stalls.pop(0))
         self.wfile.write(body[:cut])
         with self.server.lock:
             served.sent += len(body[:cut])

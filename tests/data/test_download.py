@@ -337,9 +337,13 @@ def test_without_the_official_split_the_images_are_there(hyperkvasir, data, capl
     assert str(data / "hyperkvasir" / "2_fold_split.csv") in caplog.text
 
 
-def test_a_part_of_the_official_split_is_not_left_beside_the_root(hyperkvasir, data, server):
+@pytest.mark.parametrize("breaks", [0, 1])
+def test_of_an_official_split_that_breaks_off_nothing_stays(
+    hyperkvasir, data, server, monkeypatch, breaks
+):
+    monkeypatch.setattr("tl_hpo.data.transfer.BREAKS", breaks)
     server.cuts = [10**6, 10]
-    assert hyperkvasir().official == ("0", "1", "0", "1")
+    assert hyperkvasir().official == (("0", "1", "0", "1") if breaks else None)
     assert names_in(data) == ["hyperkvasir"]
 
 

@@ -155,15 +155,28 @@ def test_a_server_that_stays_busy_is_told(server, fetch):
     assert len(server.asked) == 1 + module.STATUS_TRIES
 
 
+def test_a_server_that_falls_silent_is_asked_again(server, fetch, monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", (5, 0.2))
+    server.stalls = [0.6]
+    assert fetch() == CONTENT
+    assert server.ranges_asked == [None, None]
+
+
+def test_a_server_without_encryption_is_told_after_few_tries(server, fetch):
+    with pytest.raises(TransferError, match="SSL"):
+        fetch(server.url(NAME).replace("http:", "https:"))
+
+
 def test_an_address_that_is_wrong_is_told_at_once(server, fetch):
     with pytest.raises(TransferError, match="answers 404 Not Found"):
         fetch(server.url("other.zip"))
     assert len(server.asked) == 1
 
 
-def test_nobody_listening_is_told_in_few_words(fetch, unused_url):
-    with pytest.raises(TransferError, match=r"Connection refused$"):
+def test_nobody_listening_is_told_once_and_in_few_words(fetch, unused_url, caplog):
+    with pytest.raises(TransferError, match=r"^Failed to .*Connection refused$"):
         fetch(unused_url("a.zip"))
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port/a.zip", "http://[/a.zip", "http://ü..x/a"])

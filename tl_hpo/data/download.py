@@ -1,9 +1,11 @@
 """Published datasets that are absent: fetched, verified, unpacked.
 
-<root>                     what the archive held
-<root>/../<file>           the archive; one that the user put there is kept
-<root>/../<file>.part      what a broken transfer left
-<root>/../<file>.sha256    what was got where no checksum is published, for the next time
+    <root>                     what the archive held
+    <root>/../<file>           the archive; one that the user put there is kept
+    <root>/../<file>.part      what a broken transfer left
+    <root>/../<file>.sha256    what was got where no checksum is published, for the next time
+
+The root is whole or absent.
 """
 
 import errno
@@ -115,9 +117,11 @@ def _fetch_companion(order: Order, companion: Companion, target: Path) -> None:
     # A mirror has it beside the archive.
     url = urljoin(order.url, companion.file) if order.mirrored else companion.url
     part = order.beside(f".{companion.file}.part")
+    downloader = ResumingDownloader(part, companion.file)
     try:
-        _retrieve(order, url, target, ResumingDownloader(part, companion.file), None)
+        _retrieve(order, url, target, downloader, None)
     except TransferError as error:
+        downloader.discard()
         log.warning("%s, %s, cannot be fetched from %s (%s): get it from %s and put it at %s",
                     companion.file, companion.purpose, url, error, companion.url,
                     order.root / companion.file)  # fmt: skip

@@ -1,7 +1,9 @@
 """Fetching a large file over HTTP: a broken transfer goes on where it broke.
 
-<name>.part         the bytes so far
-<name>.part.json    what they are part of: address, validator, size of the whole
+    <name>.part         the bytes so far
+    <name>.part.json    what they are part of: address, validator, size of the whole
+
+The second is written before the first byte.
 """
 
 import json
@@ -102,6 +104,11 @@ class ResumingDownloader:
         os.replace(self._path, output_file)
         self._note.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Forget the bytes so far."""
+        self._path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
     def _fetch(self, session: "requests.Session", url: str) -> None:
         reason = ""
         for attempt in range(BREAKS + 1):
@@ -111,7 +118,7 @@ class ResumingDownloader:
                 self._go_on(session, url)
                 return
             except _OutdatedError:
-                self._path.unlink(missing_ok=True)
+                self.discard()
                 reason = "the file on the server has changed"
             except _BrokenError as error:
                 reason = f"the connection broke after {self._size():,} bytes: {error}"
@@ -132,7 +139,7 @@ class ResumingDownloader:
                 self._check_range(response, part, offset)
             else:  # the whole: the first time, or the file has changed, or no ranges are served
                 part, offset = _Part.of(url, response), 0
-                self._path.write_bytes(b"")
+                self._path.write_bytes(b"")  # before the note: old bytes are not of this file
                 write_json(self._note, asdict(part))
             if part.total is not None:
                 require_room(self._path.parent, part.total - offset)
@@ -205,11 +212,11 @@ def _session() -> Iterator["requests.Session"]:
             return min(super().parse_retry_after(retry_after), LONGEST_WAIT)
 
     retry = Patient(
-        total=None,
+        total=CONNECT_TRIES + STATUS_TRIES,
         connect=CONNECT_TRIES,
         read=CONNECT_TRIES,
+        other=CONNECT_TRIES,
         status=STATUS_TRIES,
-        redirect=5,
         status_forcelist=BUSY,
         allowed_methods=("GET",),
         backoff_factor=BACKOFF,
@@ -220,7 +227,14 @@ def _session() -> Iterator["requests.Session"]:
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         # Compressed on the way, bytes would not be those that Range and Content-Length count.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": USER_AGENT})
-        yield session
+        # It warns of every try, in the terms of its own objects.
+        noisy = logging.getLogger("urllib3.connectionpool")
+        level = noisy.level
+        noisy.setLevel(logging.ERROR)
+        try:
+            yield session
+        finally:
+            noisy.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:
@@ -229,10 +243,14 @@ def _reason(error: BaseException) -> str:
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
-    inner: Any = error
-    while getattr(inner, "reason", None) or (inner.args and isinstance(inner.args[0], Exception)):
-        inner = getattr(inner, "reason", None) or inner.args[0]
-        if not isinstance(inner, BaseException):
-            break
+    inner, deeper = error, _cause(error)
+    while deeper is not None:
+        inner, deeper = deeper, _cause(deeper)
     text = " ".join(str(inner).split())
     return re.sub(r"^.*?object at 0x[0-9a-f]+>: |^\w+\(.*?\): ", "", text) or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return what urllib3 and requests have wrapped into ``error``."""
+    candidates = (getattr(error, "reason", None), *error.args[:1])
+    return next((inner for inner in candidates if isinstance(inner, BaseException)), None)

@@ -83,6 +83,10 @@ def test_columns_may_have_other_names_and_paths_another_root(dataset, plant, tmp
     assert [table.relative(i) for i in range(4)] == ["1.png", "2.png", *outside]
 
 
+def test_blank_lines_before_the_header_and_between_rows_are_none(load):
+    assert len(load("\n\n" + text().replace("\n", "\n\n"))) == 4
+
+
 def test_labels_in_any_script_and_numbers_as_numbers(load):
     content = "path,label\na,10\nb,10\nc,9\nd,9\ne,-1.5\nf,-1.5\n"
     assert load(content).classes == ("-1.5", "9", "10")
@@ -145,6 +149,7 @@ def test_a_missing_table_is_refused(dataset, table, words):
         (b"path,label\na,b\na,b,c\n", "t.csv", "Expected 2 fields in line 3, saw 3"),
         (b"path,label\na,b,c\na,b\n", "t.csv", "Expected 2 fields in line 2, saw 3"),
         (b"path,label,label\na,b,c\n", "t.csv", "several columns 'label'"),
+        (b"x" * 200_000, "t.csv", "field larger"),
         (b'path,label\n"a,b\n', "t.csv", "dataset.table must be a csv file"),
         (b"path,label\na,b\n", "t.parquet", "Parquet"),
         (b"", "t.parquet", "Parquet"),

@@ -78,7 +78,7 @@ def _table_file(cfg: DictConfig) -> Path:
 
 def _role_columns(cfg: DictConfig, table: TextTable) -> dict[str, str]:
     """Return the column of each role that the configuration gives one."""
-    columns = {role: cfg[f"{role}_column"] for role in ROLES}
+    columns = {role: cfg.get(f"{role}_column") for role in ROLES}
     columns = {role: str(name) for role, name in columns.items() if name is not None}
     for role in ("path", "label"):
         if role not in columns:

@@ -70,7 +70,7 @@ def _members(base: Path) -> dict[str, list[Path]]:
 
 
 def _split_file(cfg: DictConfig, root: Path) -> Path | None:
-    if cfg.official_split is None:
+    if cfg.get("official_split") is None:
         found = (folder / OFFICIAL_SPLIT.file for folder in levels(root))
         return next((path for path in found if path.is_file()), None)
     path = Path(os.path.abspath(Path(str(cfg.official_split)).expanduser()))

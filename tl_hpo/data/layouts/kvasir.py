@@ -10,6 +10,7 @@ from tl_hpo.data.published import KVASIR, Published
 from tl_hpo.data.table import ImageTable
 from tl_hpo.errors import UserError, unknown
 
+NEWEST = "2"
 CLASSES = (
     "dyed-lifted-polyps",
     "dyed-resection-margins",
@@ -30,7 +31,7 @@ def load_kvasir(cfg: DictConfig) -> ImageTable:
             or the dataset is and cannot be fetched.
 
     """
-    version = str(cfg.version)
+    version = str(cfg.get("version", NEWEST))
     if version not in KVASIR:
         raise unknown("dataset.version", version, KVASIR)
     root = published_root(cfg, KVASIR[version])

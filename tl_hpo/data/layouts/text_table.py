@@ -52,12 +52,13 @@ def _csv(path: Path, wanted: Sequence[str]) -> TextTable:
     if not text.strip():
         raise UserError(f"dataset.table must have a header and a row per image, got {path}, empty.")
     try:
+        separator = _separator(text, wanted)
         # Without a header for pandas: with one, it takes a longer first row for an index column.
         cells = pd.read_csv(
-            io.StringIO(text), sep=_separator(text, wanted), header=None, dtype=str,
+            io.StringIO(text), sep=separator, header=None, dtype=str,
             keep_default_na=False, na_filter=False, skip_blank_lines=False,
         ).fillna("")  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
         raise _no_table(path, str(error)) from error
     header = [str(name).strip() for name in cells.iloc[0]]
     _refuse_twins(path, header)
@@ -77,7 +78,7 @@ def _text(path: Path) -> str:
         raise _no_table(path, error.strerror or str(error)) from error
     if "\0" in text:
         raise _no_table(path, "it holds zero bytes, as UTF-16 and binary files do")
-    return text
+    return text.lstrip("\r\n")
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
