@@ -49,8 +49,8 @@ def published_root(cfg: DictConfig, published: Published) -> Path:
         with _explained(order), waiting_lock(order.beside(f".{published.file}.lock")):
             if is_absent(order.root):  # another process may have been faster
                 _provide(order)
-    forbidden = "" if order.allowed else " or leave out dataset.download=false"
-    return existing_root(order.root, f"{published.remedy}{forbidden}")
+    otherwise = f", put it at {order.archive}, or leave out dataset.download=false"
+    return existing_root(order.root, published.remedy + ("" if order.allowed else otherwise))
 
 
 def _provide(order: Order) -> None:
