@@ -14,11 +14,11 @@ from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
 from tl_hpo.data.images import readable
 from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
-from tl_hpo.data.split import make_split
+from tl_hpo.data.split import Split, make_split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.files import remove_leftovers, write_text
 from tl_hpo.reporting.figures import leakage_pairs
-from tl_hpo.reporting.leakage import FIGURE, section, write_audit
+from tl_hpo.reporting.leakage import FIGURE, read_audit, section, warnings, write_audit
 from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.tables import SYNTHETIC
 
@@ -40,6 +40,22 @@ def audit(config: DictConfig) -> Audit:
     for name, path in _write(folder, found, table.root, text).items():
         logger.info("  %-8s %s", name, path)
     return found
+
+
+def audit_split(
+    folder: Path, table: ImageTable, split: Split, fingerprints: Fingerprints, seed: int
+) -> None:
+    """Audit the images of an experiment, once, and warn of what spoils its figures.
+
+    What is found goes to the run folder, where the report finds it.
+    """
+    found = read_audit(folder)
+    if found is None:
+        logger.info("Looking for leaks across the split ...")
+        found = run_audit(table, split, fingerprints, seed)
+        write_audit(folder, found)
+    for text in warnings(found):
+        logger.warning("Warning: %s", text)
 
 
 def _images(config: DictConfig) -> tuple[ImageTable, Fingerprints, int]:

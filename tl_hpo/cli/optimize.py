@@ -3,12 +3,14 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
+from tl_hpo.cli.audit import audit_split
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.tell import tell_split
@@ -43,7 +45,11 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     searched, held = held_fixed(plan.strategy, plan.fixed)
     data = runner.data(possible)
     _continue_or_begin(config, plan.strategy, folder, held, data)
-    _describe_dataset(folder, plan.strategy, data)
+    _describe_dataset(config, folder, plan.strategy, data)
+    if config.audit:
+        listed = replace(data.table, groups=data.own_groups)
+        seen = runner.worker.fingerprints(listed)
+        audit_split(folder, listed, data.split, seen, config.seed)
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
@@ -90,7 +96,9 @@ def _check_same_images(path: Path, data: TrialData) -> None:
         )
 
 
-def _describe_dataset(folder: Path, strategy: Strategy, data: TrialData) -> None:
+def _describe_dataset(
+    config: DictConfig, folder: Path, strategy: Strategy, data: TrialData
+) -> None:
     table = data.table
     write_split(folder / SPLIT_FILE, table, data.split)
     write_json(
@@ -101,6 +109,12 @@ def _describe_dataset(folder: Path, strategy: Strategy, data: TrialData) -> None
             "strategy": strategy.name,
             "synthetic": table.synthetic,
             "classes": list(table.classes),
+            "split": {
+                "kind": config.split.kind,
+                "lines": data.summary.lines(),
+                "warnings": data.summary.warnings(),
+                **data.summary.as_dict(),
+            },
         },
     )
     kind = "synthetic images (phantom, for trying out only)" if table.synthetic else "images"

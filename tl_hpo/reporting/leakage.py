@@ -23,6 +23,7 @@ from tl_hpo.reporting.markdown import plain, table
 AUDIT_FILE = "audit.json"
 FIGURE = "figures/leakage_pairs.png"
 
+HEADING = "## Split and leakage"
 CLEAN = "Nothing was found that makes figures on this split look better than they are."
 NEARLY = (
     f"Images count as nearly the same when at most {MAX_DISTANCE} of the 256 bits of a perceptual "
@@ -48,10 +49,10 @@ SHORTCUTS = (
 
 def section(audit: Audit) -> list[str]:
     """Return the section as Markdown blocks, to be set apart by blank lines; warnings first."""
-    warnings = [f"- **Warning:** {text}" for text in _warnings(audit)]
+    told = [f"- **Warning:** {text}" for text in warnings(audit)]
     return [
-        "## Split and leakage",
-        "\n".join(warnings) or CLEAN,
+        HEADING,
+        "\n".join(told) or CLEAN,
         *_sets(audit),
         *_leaks(audit),
         *_conflicts(audit),
@@ -87,7 +88,8 @@ def read_audit(folder: Path) -> Audit | None:
         ) from error
 
 
-def _warnings(audit: Audit) -> Iterator[str]:
+def warnings(audit: Audit) -> Iterator[str]:
+    """Yield what may spoil the figures, a sentence each."""
     for side, leak in audit.exact.leaks.items():
         if leak.leaked:
             yield f"{_of(leak, side)} {_have(leak.leaked)} a copy, byte by byte, on the train side."

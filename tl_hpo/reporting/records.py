@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
+from tl_hpo.reporting.leakage import read_audit
 from tl_hpo.training.metrics import ClassMetrics
 
 Record = TypeVar("Record")
@@ -124,13 +126,17 @@ class ModelMetrics:
 
 @dataclass(frozen=True)
 class Experiment:
-    """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known."""
+    """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known.
+
+    ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name.
+    """
 
     dataset: str
     strategy: str
     dataset_root: str = ""
     synthetic: bool = False
     classes: tuple[str, ...] = ()
+    split: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,7 @@ class Run:
     predictions: list[Prediction] = field(default_factory=list)
     best: Best | None = None
     metrics: ModelMetrics | None = None
+    audit: Audit | None = None
 
     @property
     def root(self) -> Path | None:
@@ -175,6 +182,7 @@ def read_run(folder: Path) -> Run:
         predictions=_read_rows(folder / "predictions.csv", Prediction),
         best=_read_object(folder / "best.json", Best),
         metrics=metrics,
+        audit=read_audit(folder),
     )
 
 

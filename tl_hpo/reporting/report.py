@@ -14,9 +14,11 @@ from tl_hpo.reporting.figures import (
     class_examples,
     confusion_matrix,
     convergence,
+    leakage_pairs,
     mistaken_pairs,
     strategies_over_time,
 )
+from tl_hpo.reporting.leakage import FIGURE
 from tl_hpo.reporting.records import Run, read_run
 from tl_hpo.search.slices import Slice
 
@@ -118,6 +120,9 @@ def _figures(run: Run) -> Iterator[Task]:
         title = _title(run, "Examples of each class", strategy=False)
         examples = partial(class_examples.draw, run.split, classes, root, title=title)
         yield folder / "class_examples.png", examples
+    if run.audit is not None and root is not None:
+        title = _title(run, "Worst pairs across the split", strategy=False)
+        yield run.folder / FIGURE, partial(leakage_pairs.draw, run.audit, root, title=title)
     validation = [row for row in run.predictions if row.side == "validation"]
     if validation and root is not None:
         title = _title(run, "Classes taken for each other, validation side")

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, paper, sides
+from tl_hpo.reporting import folds, leakage, paper, sides
 from tl_hpo.reporting.markdown import number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
@@ -38,6 +38,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         "## Steps",
         _steps(run.trials),
         *_beside_paper(name.dataset, rows),
+        *_split(run),
     ]
     write_text(path, "\n\n".join(section for section in sections if section) + "\n")
 
@@ -130,6 +131,14 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
         str(best.number) if best else "",
         f"{hours:.2f}",
     ]
+
+
+def _split(run: Run) -> list[str]:
+    """Return what the split came to, and what an audit of it found."""
+    told = [plain(line) for line in run.experiment.split.get("lines", [])]
+    told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
+    heading, *found = leakage.section(run.audit) if run.audit else [leakage.HEADING]
+    return [heading, "\n".join(f"- {line}" for line in told), *found] if told or found else []
 
 
 def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:

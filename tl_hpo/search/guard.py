@@ -12,7 +12,7 @@ from tl_hpo.files import write_text
 
 CONFIG_FILE = "config.yaml"
 # Where results go, and how and where they are computed.
-_IRRELEVANT = ("runs_dir", "name", "hydra", *MACHINE)
+_IRRELEVANT = ("runs_dir", "name", "hydra", "audit", *MACHINE)
 # Where the images come from when they are absent: which ones they are is compared by themselves.
 _OF_FETCHING = ("download", "url", "sha256")
 _SHOWN = 5

@@ -46,6 +46,8 @@ class TrialData:
     """The images of a trial, decoded, and their split.
 
     Attributes:
+        table: the images; its groups are those that the split kept together.
+        own_groups: the groups that the dataset itself knows, or None.
         images: uint8 [images, 3, height, width].
         checksum: of the pixels.
         summary: what the split came to.
@@ -53,6 +55,7 @@ class TrialData:
     """
 
     table: ImageTable
+    own_groups: tuple[str, ...] | None
     split: Split
     images: Tensor
     checksum: str
@@ -145,7 +148,12 @@ class Worker:
             made = make_split(decoded.table, config.split, self._near_duplicates)
             images = channels_first(decoded.pixels)
             self._data[key] = TrialData(
-                made.table, made.split, images, decoded.checksum, describe_split(made)
+                made.table,
+                decoded.table.groups,
+                made.split,
+                images,
+                decoded.checksum,
+                describe_split(made),
             )
         self._data.move_to_end(key)
         while len(self._data) > KEPT_DATA:
