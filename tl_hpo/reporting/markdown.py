@@ -1,6 +1,8 @@
-"""Markdown for tables and text that may hold anything."""
+"""Markdown that several reports share: tables, and text that may hold anything."""
 
 from collections.abc import Sequence
+
+SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

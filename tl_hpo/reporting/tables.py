@@ -7,14 +7,13 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import paper
-from tl_hpo.reporting.markdown import plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
 from tl_hpo.reporting.records import Best, ModelMetrics, Run, Trial
 from tl_hpo.training.metrics import HEADLINE, ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
 AVERAGE = "average"
 
-SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
 TUNED_ON = (
     "There is no test side: the search chose its hyperparameters by these validation images, so "
     "its figures are optimistic for new images. Images are split one by one: where several show "

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tl_hpo.data.audit.checks import audit
 from tl_hpo.data.audit.duplicates import Sides, leaked_images
@@ -21,8 +22,6 @@ def audited(tmp_path, plant, dataset):
     """Audit files of different noise, the first of which are copied to the names given."""
 
     def run(split, *copies, groups=None):
-        from PIL import Image
-
         root = plant(*(f"{name}/{i}.png" for name in "ab" for i in range(4)))
         rng = np.random.default_rng(0)
         for path in sorted(root.rglob("*.png")):
