@@ -92,6 +92,7 @@ def settings(options: argparse.Namespace) -> list[str]:
     return [
         "dataset=folder",
         override("dataset.root", str(options.root)),
+        "split=random",  # on both sides, whatever the images
         f"image_size={options.image_size}",
         f"batch_size={options.batch_size}",
         f"head.epochs={options.epochs}",

@@ -63,7 +63,7 @@ def plain(trials: Sequence[Sequence[str]]) -> list[dict[str, float]]:
     for overrides in trials:
         config = compose_trial(overrides)
         table = load_table(config.dataset)
-        results.append(run_plain(config, table, make_split(table, config.split)))
+        results.append(run_plain(config, table, make_split(table, config.split).split))
     return results
 
 

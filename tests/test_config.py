@@ -62,7 +62,7 @@ def test_the_usual_settings_need_no_values():
     with running_job() as config:
         assert trial_overrides(config) == [
             "dataset=phantom",
-            "split=random",
+            "split=holdout",
             "model=densenet121",
             "optimizer=adam",
         ]

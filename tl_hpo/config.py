@@ -16,7 +16,7 @@ CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
 MACHINE = ("trainer", "store", "reuse")  # how and where it is computed, with the same results
-_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", *MACHINE})
+_NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", "measure_test", *MACHINE})
 
 
 def register_resolvers() -> None:
@@ -24,8 +24,11 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
-def _run_name(strategy: str, name: Any) -> str:
-    return strategy if name in (None, "") else f"{strategy}-{name}"
+def _run_name(strategy: str, name: Any, fold: Any = None) -> str:
+    """Return the folder of an experiment; every fold of a split has one of its own."""
+    named = strategy if name in (None, "") else f"{strategy}-{name}"
+    is_fold = isinstance(fold, int) and not isinstance(fold, bool)  # else it will be refused
+    return f"{named}-fold{fold}" if is_fold else named
 
 
 def group_options(group: str, search_path: Sequence[str] = ()) -> list[str]:
@@ -84,7 +87,7 @@ def trial_overrides(config: DictConfig, search_path: Sequence[str] = ()) -> list
 
 def _group_choices() -> list[str]:
     chosen = dict(HydraConfig.get().runtime.choices)
-    groups = ["dataset", "split", "model", "optimizer"]
+    groups = ["dataset", "split", "augment", "model", "optimizer"]
     result = [override(group, chosen[group]) for group in groups]
     for phase in ("head", "finetune"):
         group = f"optimizer@{phase}.optimizer"

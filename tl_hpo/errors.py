@@ -9,6 +9,7 @@ class UserError(Exception):
 
 
 _LISTABLE = 30  # more names than that help nobody
+_EXAMPLES = 5
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
@@ -25,3 +26,9 @@ def nearest(value: str, known: Iterable[str]) -> str:
 def unknown(kind: str, value: str, known: Iterable[str]) -> UserError:
     """Return the error for a name that is not among those known, with the nearest of them."""
     return UserError(f"{kind} must be a known name, got {value!r}. {nearest(value, known)}")
+
+
+def some_of(names: Iterable[str]) -> str:
+    """Return the first names, as examples of all of them."""
+    listed = list(names)
+    return ", ".join(listed[:_EXAMPLES]) + (", ..." if len(listed) > _EXAMPLES else "")

@@ -29,7 +29,8 @@ def tiny(images: Path) -> list[str]:
 def overrides(images: Path) -> list[str]:
     """Return those of a trial of that network on these images."""
     return [
-        *("dataset=folder", f"dataset.root={images}", "model=timm", "image_size=32"),
+        *("dataset=folder", f"dataset.root={images}", "split=random"),
+        *("model=timm", "image_size=32"),
         *("model.name=test_resnet", "model.weights=random", "batch_size=8"),
         *("head.epochs=1", "finetune.epochs=1", "trainer.accelerator=cpu"),
     ]

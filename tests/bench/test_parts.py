@@ -34,7 +34,7 @@ def test_the_plain_loop_freezes_what_the_project_freezes(config, phase, share):
 
 def test_the_plain_loop_has_the_projects_split(config):
     table = load_table(config.dataset)
-    split = make_split(table, config.split)
+    split = make_split(table, config.split).split
     for loader, side in zip(
         make_loaders(config, table, split), (split.train, split.validation), strict=True
     ):

@@ -12,6 +12,7 @@ from tl_hpo.data.appearance import BORDER, OVERLAY, pack
 from tl_hpo.data.fingerprints import Fingerprints
 from tl_hpo.data.phantom_render import FINDINGS, render_video
 from tl_hpo.data.phantom_scene import make_bank
+from tl_hpo.data.table import ImageTable
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -49,10 +50,10 @@ def dataset() -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def split_config() -> Callable[..., DictConfig]:
-    """Read conf/split/random.yaml below a top-level seed of 0, with some keys replaced."""
+    """Read conf/split/<name>.yaml below a top-level seed of 0, with some keys replaced."""
 
-    def read(**replaced: object) -> DictConfig:
-        split = OmegaConf.merge(OmegaConf.load(CONF / "split" / "random.yaml"), replaced)
+    def read(name: str = "random", **replaced: object) -> DictConfig:
+        split = OmegaConf.merge(OmegaConf.load(CONF / "split" / f"{name}.yaml"), replaced)
         return OmegaConf.create({"seed": 0, "split": split}).split
 
     return read
@@ -75,5 +76,18 @@ def fingerprints_of() -> Callable[..., Fingerprints]:
         }
         told = {k: tuple(v) if k == "content" else np.asarray(v) for k, v in given.items()}
         return Fingerprints(**(usual | told))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., ImageTable]:
+    """Make a table of ``sizes`` images per class, a, b, ...; they are nowhere on disk."""
+
+    def make(sizes: list[int], **known: object) -> ImageTable:
+        root, classes = Path("/images"), tuple("abcdefgh"[: len(sizes)])
+        labels = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        paths = tuple(root / classes[label] / f"{i:03d}.jpg" for i, label in enumerate(labels))
+        return ImageTable("some", root, classes, paths, labels, **known)
 
     return make

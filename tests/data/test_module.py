@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tl_hpo.data.module import Batches, ImageData, channels_first
 from tl_hpo.data.split import Split
+from tl_hpo.data.views import View, Views
 from tl_hpo.errors import UserError
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -125,3 +126,94 @@ def test_several_inputs_come_together_and_keep_their_layouts():
         assert torch.equal(plain[:, 0, 0, 0], pooled[:, 0])
         assert plain.is_contiguous()
         assert last.is_contiguous(memory_format=torch.channels_last)
+
+
+FLIPPED = Views([View(flip="horizontal"), View(flip="vertical")])
+
+
+@pytest.fixture
+def augmented(make):
+    def data(**settings):
+        images = make().inputs
+        return ImageData(images, LABELS, SPLIT, 4, 0, **({"views": FLIPPED} | settings))
+
+    return data
+
+
+def samples_of(data, images, labels) -> list[tuple[int, int]]:
+    """Tell which image in which view each row of a batch is, by comparing pixels."""
+    every = [view.of(data.inputs[0]) for view in FLIPPED.views]
+    found = []
+    for row in images:
+        matches = [(i, v) for v in range(3) for i in range(20) if torch.equal(every[v][i], row)]
+        assert len(matches) == 1
+        found += matches
+    assert labels.tolist() == [LABELS[image] for image, _ in found][: len(labels)]
+    return found
+
+
+def epoch_of(data, loader) -> list[tuple[int, int]]:
+    return [pair for (images,), labels in loader for pair in samples_of(data, images, labels)]
+
+
+def test_every_epoch_shows_each_image_once_in_a_view_of_its_own(augmented):
+    data = augmented()
+    loader = data.train_dataloader()
+    epochs = [epoch_of(data, loader) for _ in range(12)]
+    for epoch in epochs:
+        assert sorted(image for image, _ in epoch) == list(range(14))
+    shown = {pair for epoch in epochs for pair in epoch}
+    assert {view for _, view in shown} == {0, 1, 2}
+    assert len({tuple(epoch) for epoch in epochs}) == 12
+    again = augmented().train_dataloader()
+    assert [epoch_of(data, again) for _ in range(2)] == epochs[:2]
+
+
+def test_without_test_time_views_images_are_judged_as_they_are(augmented):
+    data = augmented()
+    assert epoch_of(data, data.val_dataloader()) == [(image, 0) for image in range(14, 20)]
+
+
+def test_with_test_time_views_a_batch_holds_every_view_of_its_images(augmented):
+    data = augmented(test_time=True)
+    (images,), labels = next(iter(data.val_dataloader()))
+    assert len(labels) == 4
+    expected = [(image, view) for view in range(3) for image in range(14, 18)]
+    assert samples_of(data, images, labels) == expected
+
+
+def test_inputs_behind_a_cut_are_found_by_image_and_view(augmented):
+    """What crosses a cut stands in an order of its own; here it tells its image and view."""
+    pairs = [(image, view) for view in range(3) for image in range(14)]
+    pairs += [(image, 0) for image in range(14, 20)]
+    positions = torch.full((3, 20), -1)
+    for row, (image, view) in enumerate(pairs):
+        positions[view, image] = row
+    held = augmented(positions=positions)
+    held.inputs = (torch.tensor(pairs),)
+    plain = augmented()
+    for (numbers,), labels in held.train_dataloader():
+        assert labels.tolist() == [LABELS[image] for image, _ in numbers.tolist()]
+    train = [tuple(p) for (b,), _ in held.train_dataloader() for p in b.tolist()]
+    assert train == epoch_of(plain, plain.train_dataloader())
+    validation = [tuple(p) for (b,), _ in held.val_dataloader() for p in b.tolist()]
+    assert validation == [(image, 0) for image in range(14, 20)]
+
+
+def test_inputs_that_lack_an_image_are_not_mistaken_for_others(augmented):
+    positions = torch.zeros(3, 20, dtype=torch.long)
+    positions[0, 15] = -1
+    data = augmented(positions=positions)
+    data.inputs = (torch.zeros(1, 2),)
+    with pytest.raises(IndexError, match="every view of the images"):
+        list(data.val_dataloader())
+
+
+def test_balanced_sampling_shows_all_classes_equally_often(make):
+    labels = np.array([0] * 10 + [1] * 3 + [2] + [0] * 6, dtype=np.int64)
+    data = ImageData(make().inputs, labels, SPLIT, 4, 0, balanced=True)
+    loader = data.train_dataloader()
+    epochs = [torch.cat([labels for _, labels in loader]) for _ in range(200)]
+    assert all(len(epoch) == 14 for epoch in epochs)
+    shares = torch.bincount(torch.cat(epochs)).double() / (200 * 14)
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.04)  # 4 standard deviations

@@ -26,7 +26,15 @@ class FakeRun:
         self.steps = steps
         self.rng = np.random.default_rng(seed)
 
-    def write(self, dataset="kvasir", synthetic=False, perfect=False, sizes=(32, 24), images=True):
+    def write(
+        self,
+        dataset="kvasir",
+        synthetic=False,
+        perfect=False,
+        sizes=(32, 24),
+        images=True,
+        tested=False,
+    ):
         self.folder.mkdir(parents=True)
         experiment = {
             "dataset": dataset,
@@ -39,7 +47,7 @@ class FakeRun:
         if images:
             self._images(sizes)
         self._trials()
-        self._model(perfect)
+        self._model(perfect, tested)
         return self.folder
 
     def _images(self, sizes):
@@ -104,7 +112,7 @@ class FakeRun:
             "reason": "out of memory" if state == "FAIL" else "",
         }
 
-    def _model(self, perfect):
+    def _model(self, perfect, tested):
         paths, count = self._paths(), len(self.classes)
         target = torch.arange(count).repeat_interleave(PER_CLASS)
         wrong = self.rng.random(len(paths)) < (0.0 if perfect else 0.4)
@@ -114,7 +122,10 @@ class FakeRun:
             "validation": summary,
             "per_class": [asdict(row) for row in per_class(predicted, target, count)],
             "confusion": confusion_matrix(predicted, target, count).tolist(),
+            "test": None,
         }
+        if tested:
+            metrics |= self._tested(summary, predicted, target)
         write_json(self.folder / "best_model" / "metrics.json", metrics)
         write_json(self.folder / "best_model" / "labels.json", self.classes)
         split = [{"path": p, "label": name, "side": "validation", "group": ""} for p, name in paths]
@@ -130,9 +141,30 @@ class FakeRun:
             for (path, name), index in zip(paths, predicted.tolist(), strict=True)
         ]
         write_csv(self.folder / "predictions.csv", list(rows[0]), rows)
-        self._best(summary)
+        self._best(summary, metrics["test"])
 
-    def _best(self, summary):
+    def _tested(self, summary, predicted, target):
+        """Measure a test side on which one image more of each class is mistaken."""
+        count = len(self.classes)
+        worse = predicted.clone()
+        worse[::PER_CLASS] = (target[::PER_CLASS] + 1) % count
+        test = headline(summarise(worse, target, count))
+        around = {name: [value - 0.1, value + 0.1] for name, value in test.items()}
+        return {
+            "test": test,
+            "test_side": {
+                "per_class": [asdict(row) for row in per_class(worse, target, count)],
+                "confusion": confusion_matrix(worse, target, count).tolist(),
+            },
+            "intervals": {
+                "validation": {name: [summary[name] - 0.1, summary[name] + 0.1] for name in test},
+                "test": around,
+                "difference": {name: [test[name] - summary[name] - 0.2, -0.01] for name in test},
+            },
+            "groups": {"validation": 15, "test": 12},
+        }
+
+    def _best(self, summary, test):
         best = {
             "strategy": self.folder.name,
             "step": self.best["step"],
@@ -140,7 +172,7 @@ class FakeRun:
             "overrides": ["model=vgg16", "optimizer=adam", "search.models=[a,b]"],
             "val_accuracy": self.best["val_accuracy"],
             "validation": headline(summary),
-            "test": None,
+            "test": test,
             "seconds": 1234.5,
         }
         write_json(self.folder / "best.json", best)

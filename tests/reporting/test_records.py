@@ -16,8 +16,13 @@ def test_reads_every_file(fake_run):
     assert run.best.test is None
     assert run.best.overrides[0] == "model=vgg16"
     assert run.metrics is not None
-    assert len(run.metrics.per_class) == len(run.experiment.classes) == 5
-    assert sum(map(sum, run.metrics.confusion)) == len(run.predictions) == len(run.split) == 20
+    assert len(run.metrics.validation.per_class) == len(run.experiment.classes) == 5
+    assert (
+        sum(map(sum, run.metrics.validation.confusion))
+        == len(run.predictions)
+        == len(run.split)
+        == 20
+    )
 
 
 @pytest.mark.parametrize("name", ["curves.csv", "best.json", "split.csv", "predictions.csv"])

@@ -15,10 +15,10 @@ def _summary(run, tmp_path, rows=()):
 
 def test_per_class_csv_has_a_row_per_class_and_the_average(fake_run, tmp_path):
     run = read_run(fake_run())
-    write_per_class(run.metrics, run.experiment.classes, tmp_path / "per_class.csv")
+    write_per_class(run.metrics.validation, run.experiment.classes, tmp_path / "per_class.csv")
     rows = read_csv(tmp_path / "per_class.csv")
     assert [row["class"] for row in rows] == [*run.experiment.classes, "average"]
-    assert float(rows[-1]["f1"]) == pytest.approx(run.metrics.validation["f1"])
+    assert float(rows[-1]["f1"]) == pytest.approx(run.metrics.validation.headline["f1"])
     assert sum(int(row["tp"]) + int(row["fn"]) for row in rows[:-1]) == 20
 
 
@@ -56,6 +56,60 @@ def test_summary_says_that_validation_was_tuned_on(fake_run, tmp_path):
     assert "There is no test side" in _summary(run, tmp_path)
     tested = replace(run, best=replace(run.best, test=run.best.validation))
     assert "| metric | validation | test |" in _summary(tested, tmp_path)
+
+
+def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, tmp_path):
+    run = read_run(fake_run(tested=True))
+    text = _summary(run, tmp_path)
+    ours, theirs = run.best.validation["accuracy"], run.best.test["accuracy"]
+    cells = [
+        f"{ours:.4f} [{ours - 0.1:.4f}, {ours + 0.1:.4f}]",
+        f"{theirs:.4f} [{theirs - 0.1:.4f}, {theirs + 0.1:.4f}]",
+        f"{theirs - ours:+.4f} [{theirs - ours - 0.2:+.4f}, -0.0100]",
+    ]
+    assert f"| accuracy | {' | '.join(cells)} |" in text
+    points = (ours - theirs) * 100
+    assert (
+        f"Test accuracy is {points:.1f} points below validation accuracy, more than chance" in text
+    )
+    assert "15 on the validation side, 12 on the test side" in text
+    assert "## Classes, test side" in text
+
+
+@pytest.mark.parametrize(
+    ("gap", "bounds", "words"),
+    [
+        (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone could"),
+        (
+            0.05,
+            (0.01, 0.09),
+            "5.0 points above validation accuracy, more than chance explains",
+        ),
+        (
+            -0.05,
+            (-0.09, -0.01),
+            "5.0 points below validation accuracy, more than chance explains",
+        ),
+    ],
+)
+def test_a_difference_is_only_explained_where_chance_does_not(
+    fake_run, tmp_path, gap, bounds, words
+):
+    run = read_run(fake_run(tested=True))
+    test = dict(run.best.validation, accuracy=run.best.validation["accuracy"] + gap)
+    run = replace(
+        run,
+        best=replace(run.best, test=test),
+        metrics=replace(run.metrics, difference={"accuracy": bounds}),
+    )
+    assert words in _summary(run, tmp_path)
+
+
+def test_few_groups_are_said_to_make_rough_intervals(fake_run, tmp_path):
+    run = read_run(fake_run(tested=True))
+    assert "so few groups" not in _summary(run, tmp_path)
+    few = replace(run.metrics, test=replace(run.metrics.test, groups=3))
+    assert "so few groups" in _summary(replace(run, metrics=few), tmp_path)
 
 
 def test_summary_says_that_images_are_synthetic(fake_run, tmp_path):

@@ -7,7 +7,9 @@ import torch
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
+from tl_hpo.files import read_csv
 from tl_hpo.models.layers import layers_of
+from tl_hpo.training.saved import load_model
 from tl_hpo.training.trial import prepare, run_trial
 from tl_hpo.training.worker import Worker
 
@@ -88,6 +90,24 @@ def test_accuracies_and_weights_are_those_of_the_whole_network(both, name, place
         assert difference <= 1e-4 * scale(key, expected) + 1e-7, key
 
 
+@pytest.mark.parametrize("layer", ["0.5", "1.0"])
+@pytest.mark.parametrize("test_time", ["false", "true"])
+@pytest.mark.parametrize("augment", ["flips", "views"])
+def test_views_of_the_images_change_nothing_about_that(both, augment, test_time, layer):
+    (reused, weights), (plain, expected) = both(
+        f"augment={augment}",
+        f"augment.test_time={test_time}",
+        f"delimiting_layer={layer}",
+        *("optimizer=sgd", "optimizer.lr=0.001", "head.epochs=9", "finetune.epochs=9"),
+    )
+    assert [r.val_accuracy for r in reused] == [r.val_accuracy for r in plain]
+    assert [r.val_loss for r in reused] == pytest.approx([r.val_loss for r in plain], rel=1e-4)
+    assert [r.train_loss for r in reused] == pytest.approx([r.train_loss for r in plain], rel=1e-4)
+    for key, value in expected.items():
+        difference = (weights[key].double() - value.double()).norm()
+        assert difference <= 1e-4 * scale(key, expected) + 1e-7, key
+
+
 def test_in_bf16_the_epochs_agree_too(both):
     (reused, _), (plain, _) = both("optimizer=sgd", precision="bf16")
     assert [r.train_loss for r in reused] == pytest.approx([r.train_loss for r in plain], rel=0.05)
@@ -111,6 +131,31 @@ def test_frozen_layers_are_not_run_in_training(trial_config, monkeypatch):
     run_trial(config.copy(), worker=worker)
     assert worker.frozen.images_passed == passes == len(trial.data.images)
     assert calls == []  # a second trial runs no convolution at all
+
+
+def test_every_view_goes_through_frozen_layers_once(trial_config):
+    config = trial_config("augment=flips", "delimiting_layer=1.0", "head.epochs=20")
+    worker = Worker(config)
+    trial = prepare(config, worker)
+    for _ in range(2):
+        run_trial(config.copy(), worker=worker)
+    split = trial.data.split
+    assert worker.frozen.images_passed == 4 * len(split.train) + len(split.validation)
+
+
+def test_test_time_views_judge_by_the_mean_of_their_probabilities(trial_config, tmp_path):
+    config = trial_config("augment=flips", "augment.test_time=true")
+    run_trial(config, tmp_path / "trial")
+    model, labels = load_model(tmp_path / "trial" / "model")
+    data = Worker(config).data(config, (32, 32))
+    images = data.images[torch.from_numpy(data.split.validation)]
+    flips = [(), (3,), (2,), (2, 3)]
+    with torch.no_grad():
+        mean = torch.stack([model(images.flip(axes)).softmax(dim=1) for axes in flips]).mean(dim=0)
+    confidence, predicted = mean.max(dim=1)
+    rows = read_csv(tmp_path / "trial" / "model" / "predictions.csv")
+    assert [labels[i] for i in predicted] == [row["predicted"] for row in rows]
+    assert confidence.tolist() == pytest.approx([float(r["confidence"]) for r in rows], abs=1e-4)
 
 
 @pytest.mark.parametrize("overrides", [["reuse.memory_gb=0", "reuse.disk_gb=0"]])

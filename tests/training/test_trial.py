@@ -159,9 +159,9 @@ def test_the_objective_can_be_another_metric(trial, objective):
 
 
 def test_the_validation_side_is_what_the_split_says(trial, prepared, tmp_path):
-    trial()
-    table, split = prepared().data.table, prepared().config.split
-    expected = {table.relative(int(i)) for i in make_split(table, split).validation}
+    trial("split.groups=none")
+    table, split = prepared().data.table, prepared("split.groups=none").config.split
+    expected = {table.relative(int(i)) for i in make_split(table, split).split.validation}
     rows = read_csv(tmp_path / "trial" / "model" / "predictions.csv")
     assert {row["path"] for row in rows} == expected
 

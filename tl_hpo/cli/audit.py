@@ -12,6 +12,7 @@ from tl_hpo.data.audit.checks import audit as run_audit
 from tl_hpo.data.audit.records import Audit
 from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
 from tl_hpo.data.images import readable
+from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split, make_split
 from tl_hpo.data.table import ImageTable
@@ -30,7 +31,7 @@ def audit(config: DictConfig) -> Audit:
     folder = run_folder()
     remove_leftovers(folder)
     table, fingerprints, unreadable = _images(config)
-    found = run_audit(table, _split(config, table), fingerprints, config.seed)
+    found = run_audit(table, _split(config, table, fingerprints), fingerprints, config.seed)
     found = replace(found, images=found.images + unreadable, unreadable=unreadable)
     text = "\n\n".join([*_heading(found), *section(found)]) + "\n"
     logger.info(text)
@@ -49,9 +50,9 @@ def _images(config: DictConfig) -> tuple[ImageTable, Fingerprints, int]:
     return kept, fingerprints.subset(np.flatnonzero(fingerprints.readable)), len(failures)
 
 
-def _split(config: DictConfig, table: ImageTable) -> Split:
+def _split(config: DictConfig, table: ImageTable, fingerprints: Fingerprints) -> Split:
     """Return the split that an experiment on these images would have."""
-    return make_split(table, config.split)
+    return make_split(table, config.split, lambda _: near_duplicate_groups(fingerprints)).split
 
 
 def _heading(found: Audit) -> list[str]:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import held_fixed, make_plan
+from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.errors import UserError
 from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
@@ -20,7 +21,8 @@ from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.strategy import Strategy
-from tl_hpo.search.study import SETTINGS, result_of
+from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
+from tl_hpo.training.result import PREDICTIONS_FILE
 from tl_hpo.training.worker import TrialData
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,9 @@ def _optimize(config: DictConfig, folder: Path) -> None:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
     experiment = Experiment(plan, runner)
     best = experiment.run()
-    shutil.copyfile(folder / BEST_MODEL / "predictions.csv", folder / "predictions.csv")
+    runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
+    experiment.record()
+    shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, folder / PREDICTIONS_FILE)
     write_report(folder, _slices(experiment))
     _tell_best(folder, best, data.table.synthetic)
 
@@ -100,15 +104,8 @@ def _describe_dataset(folder: Path, strategy: Strategy, data: TrialData) -> None
         },
     )
     kind = "synthetic images (phantom, for trying out only)" if table.synthetic else "images"
-    logger.info(
-        "Dataset %s: %d %s in %d classes, %d to train on, %d to validate on",
-        table.name,
-        len(table.labels),
-        kind,
-        len(table.classes),
-        len(data.split.train),
-        len(data.split.validation),
-    )
+    logger.info("Dataset %s: %d %s in %d classes", table.name, len(table), kind, len(table.classes))
+    tell_split(data.summary)
 
 
 def _slices(experiment: Experiment) -> dict[str, list[Slice]]:

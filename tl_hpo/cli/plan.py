@@ -19,7 +19,9 @@ from tl_hpo.search.strategy import Strategy, parse_strategy
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.runner import LocalRunner
 
-_OF_A_TRIAL = ("dataset", "split", "model", "optimizer", "head", "finetune", "delimiting_layer")
+_OF_A_TRIAL = (
+    "dataset", "split", "augment", "model", "optimizer", "head", "finetune", "delimiting_layer",
+)  # fmt: skip
 _PHASE_SETTINGS = ("optimizer@", "head.optimizer.", "finetune.optimizer.")
 
 

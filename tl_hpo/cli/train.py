@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
+from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.overrides import key_of
 from tl_hpo.training.checks import check_config
@@ -24,11 +25,14 @@ def train(config: DictConfig) -> TrialResult:
     worker = Worker(config)
     data = worker.data(config, input_size(config))
     write_split(folder / "split.csv", data.table, data.split)
+    tell_split(data.summary)
     keep = bool(config.save_model)
-    result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker)
+    test = bool(config.measure_test)
+    result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker, test=test)
     reason = f" ({result.reason})" if result.reason else ""
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.validation.items())
-    logger.info("Validation: %s%s", metrics, reason)
+    logger.info("Validation: %s%s", _in_words(result.validation), reason)
+    if result.test is not None:
+        logger.info("Test:       %s", _in_words(result.test))
     logger.info(
         "Delimiting layer %d of %d, %s trainable parameters, %d epochs, %.0f s",
         result.delimiting_layer,
@@ -41,3 +45,7 @@ def train(config: DictConfig) -> TrialResult:
     if keep:
         logger.info("Model: %s", folder / MODEL_FOLDER)
     return result
+
+
+def _in_words(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

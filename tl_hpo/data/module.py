@@ -1,6 +1,6 @@
 """Batches of images, or of what frozen layers made of them, gathered from memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tl_hpo.data.split import Split
+from tl_hpo.data.views import Views, rows_of
 from tl_hpo.errors import UserError
 
 Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
+Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 def channels_first(pixels: np.ndarray) -> torch.Tensor:
@@ -28,13 +30,22 @@ class ImageData(LightningDataModule):
     gathering a batch from memory is cheaper than sending it between processes. Inputs that lie on
     a device stay there: so do their batches.
 
+    With ``views``, every epoch of training shows each image in one of its views, drawn anew. With
+    ``test_time`` too, an image is judged by all of them: inputs then have [views * b] rows, view
+    by view, and labels [b].
+
     Args:
-        inputs: [n, ...] each: images uint8 [n, 3, H, W], or what crosses a cut; not copied.
+        inputs: images uint8 [n, 3, H, W]; or what crosses a cut, [m, ...] each; not copied.
         labels: class indices, int64 [n].
         split: which images belong to which side.
         batch_size: images per batch; a last single image joins the batch before it.
         seed: of the order in training. It starts anew with every `train_dataloader`, so both
             phases of a trial, and two modules made alike, see the same order.
+        positions: where the inputs hold a view of an image, int64 [views, n]; None where they are
+            the images themselves, whose views are made on the spot.
+        views: of the images.
+        test_time: whether to judge an image by all its views.
+        balanced: draw training images with replacement, all classes equally often.
 
     Raises:
         UserError: ``batch_size`` is below 1.
@@ -48,11 +59,16 @@ class ImageData(LightningDataModule):
         split: Split,
         batch_size: int,
         seed: int,
+        *,
+        positions: torch.Tensor | None = None,
+        views: Views | None = None,
+        test_time: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}; set batch_size=32.")
-        if any(len(values) != len(labels) for values in inputs):
+        if positions is None and any(len(values) != len(labels) for values in inputs):
             raise ValueError(
                 f"inputs must have a row per label, got {[len(v) for v in inputs]}, {len(labels)}"
             )
@@ -61,6 +77,10 @@ class ImageData(LightningDataModule):
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
+        self._positions = positions
+        self._views = views or Views()
+        self._test_time = test_time
+        self._balanced = balanced
 
     @property
     def majority_share(self) -> float:
@@ -70,16 +90,18 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training side, in a new order every epoch."""
+        side, views = self.split.train, len(self._views)
+        weights = balancing(self.labels[side]) if self._balanced else None
         generator = torch.Generator().manual_seed(self.seed)
-        return self._loader(self.split.train, generator)
+        return self._loader(side, Batches(len(side), self.batch_size, generator, views, weights))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation side in the order of its indices."""
-        return self._loader(self.split.validation)
+        return self._in_order(self.split.validation)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the test side in the order of its indices; no batches without a test side."""
-        return self._loader(self.split.test)
+        return self._in_order(self.split.test)
 
     def calibration_batches(self, n: int) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield the inputs of up to ``n`` training images, evenly spread over the side."""
@@ -87,14 +109,26 @@ class ImageData(LightningDataModule):
         chosen = side[np.linspace(0, len(side) - 1, min(n, len(side))).round().astype(int)]
         for positions in Batches(len(chosen), self.batch_size, None):
             indices = torch.from_numpy(chosen[positions])
-            yield tuple(_rows(values, indices) for values in self.inputs)
+            yield self._gather(indices, torch.zeros_like(indices))
+
+    def _gather(self, images: torch.Tensor, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self._positions is None:
+            return tuple(self._views.gather(values, images, views) for values in self.inputs)
+        rows = self._positions[views, images]
+        if (rows < 0).any():  # the last row would be taken instead
+            raise IndexError("these inputs do not hold every view of the images asked for")
+        return tuple(rows_of(values, rows) for values in self.inputs)
+
+    def _in_order(self, indices: np.ndarray) -> DataLoader[Batch]:
+        judged_by = len(self._views) if self._test_time else 1
+        return self._loader(indices, Batches(len(indices), self.batch_size, None), judged_by)
 
     def _loader(
-        self, indices: np.ndarray, generator: torch.Generator | None = None
+        self, indices: np.ndarray, batches: "Batches", judged_by: int = 1
     ) -> DataLoader[Batch]:
         return DataLoader(
-            Side(self.inputs, self.labels, torch.from_numpy(indices)),
-            batch_sampler=Batches(len(indices), self.batch_size, generator),
+            Side(self._gather, self.labels, torch.from_numpy(indices), judged_by),
+            batch_sampler=batches,
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available() and not any(v.is_cuda for v in self.inputs),
             # Else the loader would draw from torch's global generator, which the model uses.
@@ -102,41 +136,69 @@ class ImageData(LightningDataModule):
         )
 
 
+def balancing(labels: torch.Tensor) -> torch.Tensor:
+    """Return what to draw each of ``labels``, int64 [n], with: one over the size of its class."""
+    return 1.0 / torch.bincount(labels).double()[labels]
+
+
 class Side(Dataset[Batch]):
-    """One side of a split, gathered batch-wise: inputs [n, ...], labels [n], indices [m]."""
+    """One side of a split, gathered batch-wise.
+
+    Args:
+        gather: (images [b], views [b]) to inputs [b, ...] each.
+        labels: of all images, [n].
+        indices: of the images of this side, [m].
+        judged_by: number of views that each image is given in at once.
+
+    """
 
     def __init__(
-        self, inputs: Sequence[torch.Tensor], labels: torch.Tensor, indices: torch.Tensor
+        self, gather: Gather, labels: torch.Tensor, indices: torch.Tensor, judged_by: int = 1
     ) -> None:
-        self.inputs, self.labels, self.indices = inputs, labels, indices
+        self.gather, self.labels, self.indices = gather, labels, indices
+        self.judged_by = judged_by
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Return the batch at ``positions``; torch's loader calls this once per batch."""
-        chosen = self.indices[torch.as_tensor(positions)]
-        return tuple(_rows(values, chosen) for values in self.inputs), self.labels[chosen]
-
-
-def _rows(values: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Gather rows of [n, ...]; the batch has the memory layout of the whole, and its device."""
-    indices = indices.to(values.device)
-    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
-        # Gathered as [n, H, W, C]: rows of that are whole blocks of memory.
-        return values.permute(0, 2, 3, 1)[indices].permute(0, 3, 1, 2)
-    return values[indices]
+    def __getitems__(self, samples: Sequence[int]) -> Batch:
+        """Return the batch of ``samples``, see `Batches`; torch's loader calls this once each."""
+        numbers = torch.as_tensor(samples)
+        images = self.indices[numbers % len(self.indices)]
+        views = torch.div(numbers, len(self.indices), rounding_mode="floor")
+        labels = self.labels[images]
+        if self.judged_by > 1:
+            views = torch.arange(self.judged_by).repeat_interleave(len(images))
+            images = images.repeat(self.judged_by)
+        return self.gather(images, views), labels
 
 
 class Batches(Sampler[list[int]]):
-    """Positions 0..length-1 in batches; shuffled anew in every pass if given a generator.
+    """Samples in batches; shuffled anew in every pass if given a generator.
 
-    A last batch of one image is merged into the batch before it: BatchNorm cannot train on a
+    Sample v * length + i is view v of the image at position i; without a generator all views are
+    0. A last batch of one image is merged into the batch before it: BatchNorm cannot train on a
     single value per channel, and dropping the image would leave it out of that epoch.
+
+    Args:
+        length: number of images.
+        batch_size: at least 1.
+        generator: of the order, or None for 0..length-1.
+        views: to draw the view of each image from, anew in every pass.
+        weights: to draw the images with, with replacement; None shows each of them once.
+
     """
 
-    def __init__(self, length: int, batch_size: int, generator: torch.Generator | None) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        generator: torch.Generator | None,
+        views: int = 1,
+        weights: torch.Tensor | None = None,
+    ) -> None:
         self.length, self.batch_size, self.generator = length, batch_size, generator
+        self.views, self.weights = views, weights
         starts = list(range(0, length, batch_size))
         if batch_size > 1 and length > batch_size and length % batch_size == 1:
             starts.pop()
@@ -146,11 +208,20 @@ class Batches(Sampler[list[int]]):
         return len(self.bounds)
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self.generator is None:
-            order = list(range(self.length))
-        else:
-            order = torch.randperm(self.length, generator=self.generator).tolist()
+        order = list(range(self.length)) if self.generator is None else self._drawn().tolist()
         return (order[start:stop] for start, stop in self.bounds)
+
+    def _drawn(self) -> torch.Tensor:
+        if self.weights is None:
+            order = torch.randperm(self.length, generator=self.generator)
+        else:
+            order = torch.multinomial(
+                self.weights, self.length, replacement=True, generator=self.generator
+            )
+        if self.views > 1:
+            views = torch.randint(self.views, (self.length,), generator=self.generator)
+            order += views * self.length
+        return order
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,107 +1,110 @@
 """Which images are trained on, which are validated on, which are tested on."""
 
-import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from omegaconf import DictConfig
-from sklearn.model_selection import train_test_split
 
+from tl_hpo.data.groups import FindGroups, resolve_groups
+from tl_hpo.data.official_split import official_split
+from tl_hpo.data.sides import Split
+from tl_hpo.data.split_file import read_split, write_split
+from tl_hpo.data.split_settings import SplitSettings, read_settings
+from tl_hpo.data.splitters import grouped_split, kfold_split, random_split, stratified_split
 from tl_hpo.data.table import ImageTable
-from tl_hpo.errors import UserError, unknown
-from tl_hpo.files import write_csv
+from tl_hpo.errors import UserError
 
-COLUMNS = ("path", "label", "side", "group")
-MAX_SEED = 2**32 - 1  # of numpy's RandomState
+__all__ = ["Split", "SplitTable", "make_split", "random_split", "write_split"]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Indices into an `ImageTable`, sorted int64 arrays, disjoint, together all images."""
+class SplitTable:
+    """Images and how they were split.
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    Attributes:
+        table: its groups are those that were kept on one side each, where there are such.
+        split: of the table.
+        asked: share of each side that was asked for, by its name; empty where the sides were
+            given image by image.
+        grouped: whether the groups of the table were kept on one side each.
 
-    def sides(self) -> dict[str, np.ndarray]:
-        """Return the indices by the name of their side."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+    """
+
+    table: ImageTable
+    split: Split
+    asked: Mapping[str, float]
+    grouped: bool
 
 
-def make_split(table: ImageTable, cfg: DictConfig) -> Split:
+def make_split(
+    table: ImageTable, cfg: DictConfig, near_duplicates: FindGroups | None = None
+) -> SplitTable:
     """Return the split of ``table`` that ``cfg`` (the config group `split`) describes.
 
-    Raises:
-        UserError: unknown ``cfg.kind`` or ``cfg.groups``, a share outside (0, 1), a seed that is
-            no whole number from 0 to 2^32 - 1.
-
-    """
-    if cfg.kind != "random":
-        raise unknown("split.kind", str(cfg.kind), ["random"])
-    groups = cfg.get("groups")
-    if groups not in (None, "none"):
-        raise UserError(
-            f"split.groups must be none for split=random, got {groups!r}; set split.groups=none."
-        )
-    return random_split(table.labels, _share(cfg.validation), _seed(cfg.seed))
-
-
-def random_split(labels: np.ndarray, validation: float, seed: int) -> Split:
-    """Return a stratified split into training and validation, the paper's protocol.
-
-    Every class with n images gives round(``validation`` * n) of them to the validation side, but
-    at least one to either side. (scikit-learn's own stratification refuses small classes or
-    leaves them out of a side; so each class is split by itself.)
-
     Args:
-        labels: class indices, int64 [n]; at least two images of each class.
-        validation: share in (0, 1).
-        seed: of numpy's RandomState.
+        table: the images.
+        cfg: see conf/split.
+        near_duplicates: names the cluster of near-duplicates that each image belongs to; called
+            where ``cfg.groups`` asks for it.
+
+    Raises:
+        UserError: settings that cannot work (see `read_settings`), groups, an official split or
+            a file that the dataset does not go with, no image to train on or to validate on.
+        ValueError: near-duplicates are asked for without a function that finds them.
 
     """
-    rng = np.random.RandomState(seed)
-    train, held_out = [], []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        number = math.floor(validation * len(members) + 0.5)
-        number = min(max(number, 1), len(members) - 1)
-        inner, outer = train_test_split(members, test_size=number, random_state=rng)
-        train.append(inner)
-        held_out.append(outer)
-    nothing = np.empty(0, dtype=np.int64)
-    return Split(np.sort(np.concatenate(train)), np.sort(np.concatenate(held_out)), nothing)
+    settings = read_settings(cfg)
+    if settings.file is not None:
+        split, groups = read_split(settings.file, table)
+        made = SplitTable(_with_groups(table, groups), split, {}, grouped=False)
+    else:
+        groups = resolve_groups(table, settings.groups, near_duplicates)
+        split, asked = _split(table, groups, settings)
+        made = SplitTable(_with_groups(table, groups), split, asked, grouped=groups is not None)
+    _check_sides(made, settings)
+    return made
 
 
-def write_split(path: Path, table: ImageTable, split: Split) -> None:
-    """Write split.csv: path relative to the dataset's root, label, side, group; sorted by path."""
-    rows = [
-        {
-            "path": table.relative(index),
-            "label": table.classes[table.labels[index]],
-            "side": side,
-            "group": table.groups[index] if table.groups else None,
-        }
-        for side, indices in split.sides().items()
-        for index in indices.tolist()
-    ]
-    write_csv(path, COLUMNS, sorted(rows, key=lambda row: str(row["path"])))
+def _with_groups(table: ImageTable, groups: tuple[str, ...] | None) -> ImageTable:
+    return table if groups is None else replace(table, groups=groups)
 
 
-def _share(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < 1:
+def _split(
+    table: ImageTable, groups: tuple[str, ...] | None, settings: SplitSettings
+) -> tuple[Split, dict[str, float]]:
+    """Return a split and the shares that were asked for."""
+    if settings.kind == "official":
+        return official_split(table, groups, settings)
+    labels, seed = table.labels, settings.seed
+    of_image = None if groups is None else np.array(groups)
+    if settings.kind == "kfold":
+        split = kfold_split(labels, of_image, settings.folds, settings.fold or 0, seed)
+        return split, _shares(1 / settings.folds, 1 / settings.folds)
+    validation, test = settings.validation, settings.test
+    if of_image is None:
+        split = stratified_split(labels, validation, test, seed)
+    else:
+        split = grouped_split(labels, of_image, validation, test, seed)
+    return split, _shares(validation, test)
+
+
+def _shares(validation: float, test: float) -> dict[str, float]:
+    return {"train": 1 - validation - test, "validation": validation, "test": test}
+
+
+def _check_sides(made: SplitTable, settings: SplitSettings) -> None:
+    needed = ("train", "validation", *(["test"] if settings.kind == "kfold" else []))
+    empty = [side for side in needed if not len(made.split.sides()[side])]
+    if empty:
         raise UserError(
-            f"split.validation must be a share between 0 and 1, both excluded, got {value!r}; "
-            "set split.validation=0.3, say."
+            f"a split must have images on the sides {', '.join(needed)}, got none on "
+            f"{' and '.join(empty)} with split={settings.kind} and split.groups="
+            f"{settings.groups}; {_remedy(settings)}."
         )
-    return float(value)
 
 
-def _seed(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
-        raise UserError(
-            f"seed must be a whole number from 0 to {MAX_SEED}, got {value!r}; set seed=0, say."
-        )
-    return value
+def _remedy(settings: SplitSettings) -> str:
+    if settings.kind == "file":
+        return f"mend {settings.file}, or set split=holdout"
+    return "add images of further groups, or set split.groups=none or split=holdout"

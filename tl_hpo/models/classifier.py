@@ -1,5 +1,6 @@
 """The Lightning module of one phase."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,6 +30,7 @@ class PhaseTask(L.LightningModule):
         optimizer: makes the optimizer from the trainable parameters.
         cosine_epochs: epochs over which the learning rate falls to zero along a cosine;
             None keeps it constant.
+        class_weights: of the loss in training, [classes]; None weighs all images alike.
 
     """
 
@@ -38,6 +40,7 @@ class PhaseTask(L.LightningModule):
         features: Callable[..., Tensor],
         optimizer: OptimizerFactory,
         cosine_epochs: int | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -46,6 +49,8 @@ class PhaseTask(L.LightningModule):
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._features = features
         self._make_optimizer = optimizer
         self._cosine_epochs = cosine_epochs
@@ -57,7 +62,7 @@ class PhaseTask(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean cross-entropy of (inputs [b, ...] each, labels [b])."""
         inputs, labels = batch
-        loss = F.cross_entropy(self._logits(inputs), labels)
+        loss = F.cross_entropy(self._logits(inputs), labels, weight=self.class_weights)
         self.train_loss.update(loss.detach(), len(labels))
         return loss
 
@@ -71,11 +76,14 @@ class PhaseTask(L.LightningModule):
         self._batches = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep loss and predictions of (inputs [b, ...] each, labels [b])."""
+        """Keep loss and predictions of (inputs [b, ...] each, labels [b]).
+
+        Inputs of [views * b, ...], view by view, are judged by the mean of their probabilities.
+        """
         inputs, labels = batch
-        logits = self._logits(inputs)
-        self.val_loss.update(F.cross_entropy(logits, labels), len(labels))
-        confidence, predicted = logits.softmax(dim=1).max(dim=1)
+        scores = _mean_over_views(self._logits(inputs).log_softmax(dim=1), len(labels))
+        self.val_loss.update(F.nll_loss(scores, labels), len(labels))
+        confidence, predicted = scores.exp().max(dim=1)
         self._batches.append((predicted, labels, confidence))
 
     def on_validation_epoch_end(self) -> None:
@@ -98,6 +106,14 @@ class PhaseTask(L.LightningModule):
             return optimizer
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._cosine_epochs)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def _mean_over_views(scores: Tensor, images: int) -> Tensor:
+    """Map log-probabilities [views * images, classes], view by view, to those of the images."""
+    views = len(scores) // images
+    if views == 1:
+        return scores
+    return scores.view(views, images, -1).logsumexp(dim=0) - math.log(views)
 
 
 def check_same_parameters(trainable: Iterable[torch.nn.Parameter], optimizer: Optimizer) -> None:

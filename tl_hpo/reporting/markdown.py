@@ -1,4 +1,4 @@
-"""Markdown that several reports share: tables, and text that may hold anything."""
+"""Pieces of Markdown that several reports share."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, the first column to the left and the others to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float | str | None) -> str:
+    """Return whole numbers as they are, others with four decimals, nothing for ``None``."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def plain(text: str) -> str:

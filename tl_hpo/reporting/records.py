@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -54,11 +54,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class SplitImage:
-    """A row of split.csv; ``path`` is relative to the dataset root."""
+    """A row of split.csv; ``path`` is relative to the dataset root, ``group`` may be empty."""
 
     path: str
     label: str
     side: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,38 @@ class Best:
 
 
 @dataclass(frozen=True)
-class ModelMetrics:
-    """best_model/metrics.json: validation metrics of the best model, classes in index order."""
+class SideMetrics:
+    """What the best model comes to on one side of the split, classes in index order.
 
-    validation: Mapping[str, float]
+    Attributes:
+        headline: metrics over all classes.
+        intervals: of each of them, where they are known.
+        groups: number of groups that the intervals rest on; None where it is not known.
+
+    """
+
+    headline: Mapping[str, float]
     per_class: tuple[ClassMetrics, ...]
     confusion: tuple[tuple[int, ...], ...]
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    groups: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """best_model/metrics.json; ``test`` is None where there is no test side.
+
+    ``difference`` holds the intervals of test minus validation.
+    """
+
+    validation: SideMetrics
+    test: SideMetrics | None = None
+    difference: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def sides(self) -> dict[str, SideMetrics]:
+        """Return the sides that there are, by name."""
+        tested = {} if self.test is None else {"test": self.test}
+        return {"validation": self.validation, **tested}
 
 
 @dataclass(frozen=True)
@@ -159,9 +186,10 @@ def _read_experiment(folder: Path, metrics: ModelMetrics | None) -> Experiment:
     if labels.is_file():
         told = {**told, "classes": _read_json(labels)}
     experiment = _build(told, Experiment, path)
-    if metrics is not None and len(metrics.confusion) != len(experiment.classes):
+    known = len(metrics.validation.confusion) if metrics else len(experiment.classes)
+    if known != len(experiment.classes):
         raise UserError(
-            f"{labels} must name the {len(metrics.confusion)} classes of metrics.json, got "
+            f"{labels} must name the {known} classes of metrics.json, got "
             f"{len(experiment.classes)}; repeat the command that wrote the run folder."
         )
     return experiment
@@ -172,11 +200,24 @@ def _read_metrics(path: Path) -> ModelMetrics | None:
     if told is None:
         return None
     try:
-        rows = tuple(_build(row, ClassMetrics, path) for row in told["per_class"])
-        confusion = tuple(tuple(int(count) for count in row) for row in told["confusion"])
-        return ModelMetrics(dict(told["validation"]), rows, confusion)
-    except (KeyError, TypeError, ValueError) as error:
+        tested = told.get("test")
+        return ModelMetrics(
+            _side_metrics(told, told, "validation", path),
+            _side_metrics(told, told["test_side"], "test", path) if tested else None,
+            told.get("intervals", {}).get("difference", {}),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _side_metrics(told: Any, tables: Any, side: str, path: Path) -> SideMetrics:
+    return SideMetrics(
+        dict(told[side]),
+        tuple(_build(row, ClassMetrics, path) for row in tables["per_class"]),
+        tuple(tuple(int(count) for count in row) for row in tables["confusion"]),
+        told.get("intervals", {}).get(side, {}),
+        told.get("groups", {}).get(side),
+    )
 
 
 def _read_object(path: Path, kind: type[Record]) -> Record | None:

@@ -92,8 +92,9 @@ def _compare(runs: Sequence[Run], into: Path) -> list[Path]:
 
 def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
     if run.metrics is not None:
-        make = partial(tables.write_per_class, run.metrics, run.experiment.classes)
-        yield run.folder / "per_class.csv", make
+        for side, metrics in run.metrics.sides().items():
+            make = partial(tables.write_per_class, metrics, run.experiment.classes)
+            yield run.folder / f"per_class{_suffix(side)}.csv", make
     yield (
         run.folder / "summary.md",
         partial(tables.write_summary, run, _beside_paper(run, related)),
@@ -109,9 +110,10 @@ def _figures(run: Run) -> Iterator[Task]:
             partial(accuracy_over_time.draw, run.epochs, title=title),
         )
     if run.metrics is not None:
-        title = _title(run, "Confusion matrix, validation side")
-        draw = partial(confusion_matrix.draw, run.metrics.confusion, classes, title=title)
-        yield folder / "confusion_matrix.png", draw
+        for side, metrics in run.metrics.sides().items():
+            title = _title(run, f"Confusion matrix, {side} side")
+            draw = partial(confusion_matrix.draw, metrics.confusion, classes, title=title)
+            yield folder / f"confusion_matrix{_suffix(side)}.png", draw
     if run.split and root is not None:
         title = _title(run, "Examples of each class", strategy=False)
         examples = partial(class_examples.draw, run.split, classes, root, title=title)
@@ -121,6 +123,10 @@ def _figures(run: Run) -> Iterator[Task]:
         title = _title(run, "Classes taken for each other, validation side")
         pairs = partial(mistaken_pairs.draw, validation, root, title=title)
         yield folder / "mistaken_pairs.png", pairs
+
+
+def _suffix(side: str) -> str:
+    return "" if side == "validation" else f"_{side}"
 
 
 def _step_figures(run: Run, slices: Mapping[str, Sequence[Slice]]) -> Iterator[Task]:

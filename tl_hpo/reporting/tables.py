@@ -6,23 +6,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import paper
-from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
-from tl_hpo.reporting.records import Best, ModelMetrics, Run, Trial
-from tl_hpo.training.metrics import HEADLINE, ClassMetrics, averages
+from tl_hpo.reporting import folds, paper, sides
+from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
+from tl_hpo.reporting.records import Run, SideMetrics, Trial
+from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
 AVERAGE = "average"
 
-TUNED_ON = (
-    "There is no test side: the search chose its hyperparameters by these validation images, so "
-    "its figures are optimistic for new images. Images are split one by one: where several show "
-    "one patient or video, some are trained on and others judged, which flatters further."
-)
-TESTED = (
-    "The search chose its hyperparameters by the validation images and never saw the test images: "
-    "the test figures are the ones to expect on new images."
-)
 AVERAGES = (
     "Averages are over the classes that occur. Accuracy is one class against the rest, and its "
     "average is therefore higher than the share of correct images; likewise the average of the "
@@ -30,7 +21,7 @@ AVERAGES = (
 )
 
 
-def write_per_class(metrics: ModelMetrics, classes: Sequence[str], path: Path) -> None:
+def write_per_class(metrics: SideMetrics, classes: Sequence[str], path: Path) -> None:
     """Write a row of metrics per class, and their average as the last row."""
     write_csv(path, COLUMNS, _class_rows(metrics, classes))
 
@@ -98,28 +89,25 @@ def _best(run: Run) -> list[str]:
         f"{best.val_accuracy:.4f}. To train it again:",
         f"```\n{again}\n```",
         "## Metrics",
-        _headline(best),
-        TUNED_ON if best.test is None else TESTED,
+        *sides.section(best, run.metrics),
+        *folds.section(run),
     ]
-
-
-def _headline(best: Best) -> str:
-    sides = {"validation": best.validation, **({"test": best.test} if best.test else {})}
-    rows = [[name, *(_number(side.get(name)) for side in sides.values())] for name in HEADLINE]
-    return table(["metric", *sides], rows)
 
 
 def _per_class(run: Run) -> list[str]:
     if run.metrics is None:
         return []
-    rows = [
-        [plain(str(row["class"])), *(_number(row[name]) for name in COLUMNS[1:])]
-        for row in _class_rows(run.metrics, run.experiment.classes)
-    ]
-    return ["## Classes, validation side", table(COLUMNS, rows), AVERAGES]
+    sections = []
+    for name, side in run.metrics.sides().items():
+        rows = [
+            [plain(str(row["class"])), *(number(row[column]) for column in COLUMNS[1:])]
+            for row in _class_rows(side, run.experiment.classes)
+        ]
+        sections += [f"## Classes, {name} side", table(COLUMNS, rows)]
+    return [*sections, AVERAGES]
 
 
-def _class_rows(metrics: ModelMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
+def _class_rows(metrics: SideMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
     named = [*zip(classes, metrics.per_class, strict=True), (AVERAGE, averages(metrics.per_class))]
     return [{"class": name, **asdict(row)} for name, row in named]
 
@@ -137,7 +125,7 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
         plain(step),
         str(len(trials)),
         *map(str, states),
-        _number(best.val_accuracy if best else None),
+        number(best.val_accuracy if best else None),
         str(best.number) if best else "",
         f"{hours:.2f}",
     ]
@@ -146,7 +134,7 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
 def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
     if not rows:
         return []
-    cells = [[r.figure, f"{r.published:.2f}", _number(r.ours), r.source] for r in rows]
+    cells = [[r.figure, f"{r.published:.2f}", number(r.ours), r.source] for r in rows]
     configuration = paper.BEST_CONFIGURATION.get(dataset)
     return [
         "## Beside the paper",
@@ -154,9 +142,3 @@ def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
         f"Its best configuration: {configuration}." if configuration else "",
         paper.PROTOCOL,
     ]
-
-
-def _number(value: float | str | None) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,5 +1,6 @@
 """An experiment: one strategy on one dataset, in one run folder, resumable at any moment."""
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from tl_hpo.search.study import (
     rank_of,
     result_of,
 )
-from tl_hpo.training.result import HEAD_FILE, MODEL_FOLDER, TrialResult
+from tl_hpo.training.result import HEAD_FILE, METRICS_FILE, MODEL_FOLDER, TrialResult
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Experiment:
                 logger.info("Step %s is skipped: all that it searches is held fixed", step.name)
                 continue
             self._run_step(index, step, space, n_trials)
-        self._record()
+        self.record()
         best = self.best()
         assert best is not None  # a step without any result has raised
         return best[1]
@@ -112,7 +113,7 @@ class Experiment:
                 folder=lambda number: self.trial_folder(step.name, number),
                 clock=self._clock,
                 keep_model=self._beats_the_best,
-                changed=self._record,
+                changed=self.record,
             )
         )
 
@@ -184,7 +185,7 @@ class Experiment:
             if name in begun
         }
 
-    def _record(self) -> None:
+    def record(self) -> None:
         """Bring the files of the run folder up to date with the storage."""
         folder, trials = self.plan.folder, self._stored_trials()
         write_trials(folder / "trials.csv", trials)
@@ -212,10 +213,17 @@ class Experiment:
                 "step": step,
                 "number": trial.number,
                 "overrides": trial.user_attrs[OVERRIDES],
-                **{key: result[key] for key in ("val_accuracy", "validation", "test")},
+                **{key: result[key] for key in ("val_accuracy", "validation")},
+                "test": _tested(folder / BEST_MODEL),
                 "seconds": round(self._clock(), 3),
             },
         )
+
+
+def _tested(model: Path) -> dict[str, float] | None:
+    """Return what the model in a folder came to on the test side, if it has been measured."""
+    path = model / METRICS_FILE
+    return json.loads(path.read_text(encoding="utf-8")).get("test") if path.exists() else None
 
 
 def has_results(folder: Path, strategy: Strategy) -> bool:

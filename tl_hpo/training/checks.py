@@ -1,12 +1,15 @@
 """What a trial's configuration must be, told before any image is read."""
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from tl_hpo.data.split_settings import read_settings
+from tl_hpo.data.views import make_views
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.models.backbone import check_image_size
+from tl_hpo.models.backbone import check_image_size, default_size
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
 from tl_hpo.training.devices import check_accelerator, resolve_precision
+from tl_hpo.training.imbalance import IMBALANCE
 from tl_hpo.training.phases import check_phase, make_optimizer
 from tl_hpo.training.worker import reuses
 
@@ -18,13 +21,17 @@ def check_config(config: DictConfig) -> None:
     _check_numbers(config)
     check_accelerator(config.trainer.accelerator)
     reuses(config)
+    read_settings(config.split)
     for phase in Phase:
         check_phase(phase.value, config[phase.value])
         make_optimizer(phase.value, config[phase.value].optimizer)
     if config.objective not in OBJECTIVES:
         raise unknown("objective", config.objective, OBJECTIVES)
+    if config.imbalance not in IMBALANCE:
+        raise unknown("imbalance", str(config.imbalance), IMBALANCE)
     resolve_precision(config.precision, config.trainer.accelerator)
     check_image_size(config.image_size)
+    _check_augment(config)
     if config.head.epochs == config.finetune.epochs == 0 and config.head.weights is None:
         raise UserError(
             "head.epochs and finetune.epochs must not both be 0, for nothing would be trained; "
@@ -38,6 +45,20 @@ def check_config(config: DictConfig) -> None:
             f"got {expected}; use model=timm model.name={config.model.name}."
         )
     resolve_delimiting_layer(config.delimiting_layer, n_layers)
+
+
+def _check_augment(config: DictConfig) -> None:
+    if not OmegaConf.is_dict(config.augment) or not isinstance(config.augment.test_time, bool):
+        raise UserError(
+            f"augment must have views and test_time true or false, got {config.augment!r}; "
+            "choose augment=none, flips or views."
+        )
+    height, width = check_image_size(config.image_size) or default_size(config.model.name)
+    if make_views(config.augment).turns and height != width:
+        raise UserError(
+            f"augment.views with quarter turns must have square images, got {height} x {width}; "
+            "choose augment=flips or set image_size."
+        )
 
 
 def _check_numbers(config: DictConfig) -> None:

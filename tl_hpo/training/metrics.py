@@ -70,19 +70,8 @@ def summarise(predicted: Tensor, target: Tensor, n_classes: int) -> dict[str, fl
 
 def per_class_of(confusion: Tensor) -> list[ClassMetrics]:
     """Return the metrics of each class of a (C, C) confusion matrix, in index order."""
-    tn, fn, fp, tp = _against_rest(confusion)
-    ratios = torch.stack(
-        [
-            _ratio(2 * tp, 2 * tp + fp + fn),
-            _ratio(tp + tn, tp + tn + fp + fn),
-            _ratio(tp * tn - fp * fn, _root((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
-            _ratio(tp, tp + fp),
-            _ratio(tp, tp + fn),
-            _ratio(tn, tn + fp),
-        ],
-        dim=1,
-    )
-    counts = torch.stack([tn, fn, fp, tp], dim=1).long()
+    counts = torch.stack(_against_rest(confusion), dim=1).long()
+    ratios = torch.stack(list(_ratios(confusion).values()), dim=1)
     return [
         ClassMetrics(*count, *ratio)
         for count, ratio in zip(counts.tolist(), ratios.tolist(), strict=True)
@@ -90,24 +79,29 @@ def per_class_of(confusion: Tensor) -> list[ClassMetrics]:
 
 
 def summary_of(confusion: Tensor) -> dict[str, float]:
-    """Return the metrics over all classes of a (C, C) confusion matrix.
+    """Return the metrics over all classes of a (C, C) confusion matrix, see `summaries_of`."""
+    return {name: value.item() for name, value in summaries_of(confusion).items()}
+
+
+def summaries_of(confusion: Tensor) -> dict[str, Tensor]:
+    """Return the metrics over all classes of confusion matrices (..., C, C), each (...) float64.
 
     ``accuracy`` is the share of correct images; ``balanced_accuracy`` the mean recall of the
     classes that occur as target; ``mcc`` the multiclass R_K of Gorodkin (2004); ``f1``,
     ``precision``, ``recall`` and ``specificity`` are means over the classes that occur as target
     or prediction.
     """
-    classes = per_class_of(confusion)
-    mean = averages(classes)
     counts = confusion.cpu().double()
+    _, fn, fp, tp = _against_rest(counts)
+    ratios, occurs = _ratios(counts), tp + fn + fp > 0
     return {
-        "accuracy": _ratio(counts.trace(), counts.sum()).item(),
-        "balanced_accuracy": _mean(row.recall for row in classes if row.tp + row.fn > 0),
-        "f1": mean.f1,
+        "accuracy": _ratio(tp.sum(-1), counts.sum((-2, -1))),
+        "balanced_accuracy": _mean_where(ratios["recall"], tp + fn > 0),
+        "f1": _mean_where(ratios["f1"], occurs),
         "mcc": _correlation(counts),
-        "precision": mean.precision,
-        "recall": mean.recall,
-        "specificity": mean.specificity,
+        "precision": _mean_where(ratios["precision"], occurs),
+        "recall": _mean_where(ratios["recall"], occurs),
+        "specificity": _mean_where(ratios["specificity"], occurs),
     }
 
 
@@ -129,20 +123,33 @@ def averages(classes: Sequence[ClassMetrics]) -> ClassMetrics:
 
 
 def _against_rest(confusion: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return tn, fn, fp, tp, each (C,) float64 on the host: some devices have no float64."""
+    """Return tn, fn, fp, tp, each (..., C) float64 on the host: some devices have no float64."""
     counts = confusion.cpu().double()
-    tp = counts.diagonal()
-    fn = counts.sum(dim=1) - tp
-    fp = counts.sum(dim=0) - tp
-    return counts.sum() - tp - fn - fp, fn, fp, tp
+    tp = counts.diagonal(dim1=-2, dim2=-1)
+    fn = counts.sum(dim=-1) - tp
+    fp = counts.sum(dim=-2) - tp
+    return counts.sum((-2, -1)).unsqueeze(-1) - tp - fn - fp, fn, fp, tp
 
 
-def _correlation(counts: Tensor) -> float:
-    """Return R_K of a (C, C) float64 confusion matrix, 0 where it is undefined."""
-    correct, total = counts.trace(), counts.sum()
-    true, predicted = counts.sum(dim=1), counts.sum(dim=0)
-    spread = (total**2 - predicted @ predicted) * (total**2 - true @ true)
-    return _ratio(correct * total - true @ predicted, _root(spread)).item()
+def _ratios(confusion: Tensor) -> dict[str, Tensor]:
+    """Return the ratios of `ClassMetrics` in its order, each (..., C)."""
+    tn, fn, fp, tp = _against_rest(confusion)
+    return {
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
+        "mcc": _ratio(tp * tn - fp * fn, _root((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "specificity": _ratio(tn, tn + fp),
+    }
+
+
+def _correlation(counts: Tensor) -> Tensor:
+    """Return R_K of float64 confusion matrices (..., C, C), 0 where it is undefined."""
+    correct = counts.diagonal(dim1=-2, dim2=-1).sum(-1)
+    total, true, predicted = counts.sum((-2, -1)), counts.sum(dim=-1), counts.sum(dim=-2)
+    spread = (total**2 - (predicted**2).sum(-1)) * (total**2 - (true**2).sum(-1))
+    return _ratio(correct * total - (true * predicted).sum(-1), _root(spread))
 
 
 def _root(value: Tensor) -> Tensor:
@@ -154,6 +161,11 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Return the elementwise quotient, 0 where the denominator is 0."""
     defined = denominator > 0
     return torch.where(defined, numerator / denominator.where(defined, 1.0), 0.0)
+
+
+def _mean_where(values: Tensor, kept: Tensor) -> Tensor:
+    """Return the means of (..., C) over the classes that are ``kept``, 0 where none is."""
+    return _ratio(torch.where(kept, values, 0.0).sum(-1), kept.sum(-1).double())
 
 
 def _mean(values: Iterable[float]) -> float:

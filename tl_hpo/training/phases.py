@@ -29,6 +29,7 @@ from tl_hpo.training.callbacks import (
     predictions_of,
 )
 from tl_hpo.training.devices import resolve_precision
+from tl_hpo.training.imbalance import CLASS_WEIGHTS, class_weights
 from tl_hpo.training.result import EpochRecord, PhaseSummary, Report
 
 SCHEDULERS = ("constant", "cosine")
@@ -97,6 +98,7 @@ def run_phase(
         features,
         make_optimizer(phase.value, settings.optimizer),
         cosine_epochs=settings.epochs if settings.scheduler == "cosine" else None,
+        class_weights=_class_weights(model, data, config),
     )
     trainer = make_trainer(config, settings.epochs, [watcher, PhaseProgress(phase.value, watcher)])
     started = time.monotonic()
@@ -114,6 +116,14 @@ def run_phase(
         watcher.predictions or predictions_of(task),
         reason,
     )
+
+
+def _class_weights(
+    model: TransferModel, data: ImageData, config: DictConfig
+) -> torch.Tensor | None:
+    if config.imbalance != CLASS_WEIGHTS:
+        return None
+    return class_weights(data.labels[data.split.train], model.head.out_features)
 
 
 def _fit(trainer: L.Trainer, task: PhaseTask, data: ImageData) -> None:

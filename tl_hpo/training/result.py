@@ -10,6 +10,9 @@ State = Literal["COMPLETE", "PRUNED"]
 RESULT_FILE = "result.json"
 HEAD_FILE = "head.safetensors"  # the trained classification block
 MODEL_FOLDER = "model"  # the whole trained model
+# In the folder of a model.
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
 
 
 @dataclass(frozen=True)

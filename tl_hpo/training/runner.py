@@ -10,8 +10,16 @@ from omegaconf import DictConfig, OmegaConf
 from tl_hpo.config import MACHINE, compose_trial
 from tl_hpo.training.checks import count_layers
 from tl_hpo.training.devices import release_memory
+from tl_hpo.training.judgement import (
+    TEST,
+    VALIDATION,
+    is_tested,
+    read_predictions,
+    write_judgement,
+)
 from tl_hpo.training.result import Report, TrialResult
-from tl_hpo.training.trial import input_size, run_trial
+from tl_hpo.training.saved import load_model
+from tl_hpo.training.trial import input_size, judge_images, run_trial
 from tl_hpo.training.worker import TrialData, Worker
 
 
@@ -79,6 +87,22 @@ class LocalRunner:
                 worker=self.worker,
             )
         finally:
+            release_memory()
+
+    def test(self, overrides: Sequence[str], folder: Path) -> None:
+        """Measure the model in ``folder``, trained with ``overrides``, on the test side.
+
+        That is done once, and nothing is done where there is no test side.
+        """
+        config = self.compose(overrides)
+        data = self.data(config)
+        if len(data.split.test) and not is_tested(folder):
+            model, _ = load_model(folder)
+            predictions = {
+                VALIDATION: read_predictions(folder, data.table, data.split, VALIDATION),
+                TEST: judge_images(model.to(self.worker.device), data, config, TEST),
+            }
+            write_judgement(folder, data.table, data.split, predictions)
             release_memory()
 
 

@@ -1,10 +1,9 @@
 """A trained model as a folder: weights, configuration, labels, metrics, predictions."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
@@ -13,15 +12,13 @@ from torch import Tensor
 from tl_hpo.data.split import Split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.errors import UserError
-from tl_hpo.files import replacing, write_csv, write_json, write_text
+from tl_hpo.files import replacing, write_json, write_text
 from tl_hpo.models.backbone import create
 from tl_hpo.models.layers import layers_of
 from tl_hpo.models.transfer import Normalise, TransferModel, classification_block
 from tl_hpo.models.weights import classifier_names
 from tl_hpo.training.callbacks import Predictions
-from tl_hpo.training.metrics import confusion_matrix, headline, per_class, summarise
-
-PREDICTION_COLUMNS = ("path", "label", "predicted", "confidence", "side")
+from tl_hpo.training.judgement import write_judgement
 
 
 def save_model(
@@ -31,23 +28,18 @@ def save_model(
     size: tuple[int, int],
     table: ImageTable,
     split: Split,
-    predictions: Predictions,
+    predictions: Mapping[str, Predictions],
 ) -> None:
     """Write ``model`` to ``folder``, whole or not at all.
 
-    ``size`` is (height, width) of its input, ``predictions`` are those of the validation side.
+    ``size`` is (height, width) of its input; ``predictions`` are those for each side.
     """
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         save_file(_timm_state(model, config.model.name), temporary / "model.safetensors")
         write_text(temporary / "config.yaml", _describe(model, config, size))
         write_json(temporary / "labels.json", list(table.classes))
-        write_json(temporary / "metrics.json", _metrics(predictions, len(table.classes)))
-        write_csv(
-            temporary / "predictions.csv",
-            PREDICTION_COLUMNS,
-            _prediction_rows(table, split.validation, predictions, "validation"),
-        )
+        write_judgement(temporary, table, split, predictions)
 
 
 def _timm_state(model: TransferModel, name: str) -> dict[str, Tensor]:
@@ -70,32 +62,6 @@ def _describe(model: TransferModel, config: DictConfig, size: tuple[int, int]) -
         "trial": OmegaConf.to_container(config, resolve=True),
     }
     return OmegaConf.to_yaml(OmegaConf.create(described))
-
-
-def _metrics(predictions: Predictions, n_classes: int) -> dict[str, object]:
-    predicted, target = predictions.predicted, predictions.target
-    return {
-        "validation": headline(summarise(predicted, target, n_classes)),
-        "per_class": [asdict(row) for row in per_class(predicted, target, n_classes)],
-        "confusion": confusion_matrix(predicted, target, n_classes).tolist(),
-    }
-
-
-def _prediction_rows(
-    table: ImageTable, indices: np.ndarray, predictions: Predictions, side: str
-) -> list[dict[str, object]]:
-    return [
-        {
-            "path": table.relative(int(index)),
-            "label": table.classes[int(table.labels[index])],
-            "predicted": table.classes[predicted],
-            "confidence": f"{confidence:.6f}",
-            "side": side,
-        }
-        for index, predicted, confidence in zip(
-            indices, predictions.predicted.tolist(), predictions.confidence.tolist(), strict=True
-        )
-    ]
 
 
 def load_model(folder: Path) -> tuple[TransferModel, list[str]]:

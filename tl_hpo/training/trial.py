@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tl_hpo.models.weights import build_backbone, calibrate
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.devices import BF16, resolve_precision
+from tl_hpo.training.judgement import TEST, VALIDATION
 from tl_hpo.training.metrics import headline, summarise
 from tl_hpo.training.phases import PhaseOutcome, judge, run_phase
 from tl_hpo.training.result import (
@@ -50,6 +51,7 @@ def run_trial(
     report: Report = lambda record: False,
     keep_model: Callable[[TrialResult], bool] = lambda result: True,
     worker: Worker | None = None,
+    test: bool = False,
 ) -> TrialResult:
     """Train one set of hyperparameters through both phases.
 
@@ -59,6 +61,7 @@ def run_trial(
             result, the model; None keeps nothing.
         report: called after every epoch; True ends the trial as PRUNED.
         worker: holds what earlier trials left; by default there were none.
+        test: measure on the test side too, if there is one. A trial of a search never does.
 
     Raises:
         UserError: the configuration cannot work.
@@ -68,7 +71,10 @@ def run_trial(
     started = time.monotonic()
     trial = prepare(config, worker or Worker(config))
     outcomes = _run_phases(trial, report)
-    predictions = list(outcomes.values())[-1].predictions if outcomes else trial.judge("validation")
+    last = list(outcomes.values())[-1].predictions if outcomes else trial.judge(VALIDATION)
+    predictions = {VALIDATION: last}
+    if test and len(trial.data.split.test):
+        predictions[TEST] = trial.judge(TEST)
     result = _result(trial, outcomes, predictions, time.monotonic() - started)
     if folder is not None:
         _save(trial, folder, result, predictions, keep_model)
@@ -93,9 +99,15 @@ class PreparedTrial:
 
     def judge(self, side: str) -> Predictions:
         """Return the predictions for one side of the split."""
-        source = from_images(self.data.images)
-        loaders = self.data.loaders(source.inputs, self.config)
-        return judge(self.model, self.model.features, loaders, self.config, side)
+        self.model.to(self.worker.device)  # Lightning leaves it on the host after a phase
+        return judge_images(self.model, self.data, self.config, side)
+
+
+def judge_images(
+    model: TransferModel, data: TrialData, config: DictConfig, side: str
+) -> Predictions:
+    """Return the predictions of ``model``, on its device, for one side of the split."""
+    return judge(model, model.features, data.loaders((data.images,), config), config, side)
 
 
 def prepare(config: DictConfig, worker: Worker) -> PreparedTrial:
@@ -189,7 +201,7 @@ def _run_phase(
         phase,
         trial.model,
         source.features(trial.model),
-        trial.data.loaders(source.inputs, trial.config),
+        trial.data.loaders(source.inputs, trial.config, source.positions),
         trial.config,
         objective=objective_of(trial.config.objective),
         report=report,
@@ -209,6 +221,7 @@ def _sources(trial: PreparedTrial, head_epochs: int) -> dict[Phase, Source]:
             name=config.model.name,
             model=trial.model,
             images=trial.data.images,
+            samples=trial.data.samples(config),
             checksum=trial.data.checksum,
             bf16=resolve_precision(config.precision, config.trainer.accelerator) == BF16,
             delimiting_layer=trial.delimiting_layer,
@@ -264,11 +277,15 @@ def _pick(key: str, summary: dict[str, float]) -> float:
 def _result(
     trial: PreparedTrial,
     outcomes: dict[Phase, PhaseOutcome],
-    predictions: Predictions,
+    predictions: Mapping[str, Predictions],
     seconds: float,
 ) -> TrialResult:
     config, model = trial.config, trial.model
-    summary = summarise(predictions.predicted, predictions.target, model.head.out_features)
+    summaries = {
+        side: summarise(each.predicted, each.target, model.head.out_features)
+        for side, each in predictions.items()
+    }
+    summary = summaries[VALIDATION]
     reason = next((o.reason for o in outcomes.values() if o.reason), "")
     none = PhaseSummary(0, 0.0)
     phases = {p.value: outcomes[p].summary if p in outcomes else none for p in Phase}
@@ -276,7 +293,7 @@ def _result(
         state="PRUNED" if reason == "early cancel" else "COMPLETE",
         val_accuracy=summary["accuracy"],
         validation=headline(summary),
-        test=None,
+        test=headline(summaries[TEST]) if TEST in summaries else None,
         phases=phases,
         n_layers=len(model.layers),
         delimiting_layer=trial.delimiting_layer,
@@ -292,7 +309,7 @@ def _save(
     trial: PreparedTrial,
     folder: Path,
     result: TrialResult,
-    predictions: Predictions,
+    predictions: Mapping[str, Predictions],
     keep_model: Callable[[TrialResult], bool],
 ) -> None:
     """Write the files of a finished trial; ``result.json`` last, the sign that all are there."""

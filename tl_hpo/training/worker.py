@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -17,14 +18,18 @@ from torch import Tensor, nn
 from tl_hpo.data.module import ImageData, channels_first
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.split_summary import SplitSummary, describe_split
 from tl_hpo.data.store import DecodedStore
 from tl_hpo.data.table import ImageTable
+from tl_hpo.data.views import make_views
 from tl_hpo.errors import UserError
 from tl_hpo.models.reuse.disk import DiskRoom
 from tl_hpo.models.reuse.frozen import FrozenWork
 from tl_hpo.models.reuse.rooms import MemoryRoom
+from tl_hpo.models.reuse.source import Samples
 from tl_hpo.training.devices import device_of, host_memory
 from tl_hpo.training.heads import HeadStore
+from tl_hpo.training.imbalance import BALANCED_SAMPLING
 
 GB = 1e9
 KEPT_DATA = 2  # datasets; one more than an experiment uses
@@ -41,6 +46,7 @@ class TrialData:
     Attributes:
         images: uint8 [images, 3, height, width].
         checksum: of the pixels.
+        summary: what the split came to.
 
     """
 
@@ -48,10 +54,41 @@ class TrialData:
     split: Split
     images: Tensor
     checksum: str
+    summary: SplitSummary
 
-    def loaders(self, inputs: tuple[Tensor, ...], config: DictConfig) -> ImageData:
-        """Return batches of ``inputs`` [images, ...] on the sides of the split."""
-        return ImageData(inputs, self.table.labels, self.split, config.batch_size, config.seed)
+    def loaders(
+        self, inputs: tuple[Tensor, ...], config: DictConfig, positions: Tensor | None = None
+    ) -> ImageData:
+        """Return batches of ``inputs`` on the sides of the split.
+
+        They are the images, or what crosses a cut: then ``positions`` [views, images] tells where.
+        """
+        return ImageData(
+            inputs,
+            self.table.labels,
+            self.split,
+            config.batch_size,
+            config.seed,
+            positions=positions,
+            views=make_views(config.augment),
+            test_time=config.augment.test_time,
+            balanced=config.imbalance == BALANCED_SAMPLING,
+        )
+
+    def samples(self, config: DictConfig) -> Samples:
+        """Return the views of images that a trial looks at: none of the test side."""
+        views = make_views(config.augment)
+        train, validation = self.split.train, self.split.validation
+        searched = np.sort(np.concatenate([train, validation]))
+        judged_by = len(views) if config.augment.test_time else 1
+        sides = [searched if view < judged_by else train for view in range(len(views))]
+        numbers = np.repeat(np.arange(len(views)), [len(side) for side in sides])
+        return Samples(
+            torch.from_numpy(np.concatenate(sides)),
+            torch.from_numpy(numbers),
+            len(train) + judged_by * len(validation),
+            views.gather,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,9 +139,11 @@ class Worker:
                 progress=self._progress,
                 max_unreadable=config.dataset.max_unreadable,
             )
-            split = make_split(decoded.table, config.split)
+            made = make_split(decoded.table, config.split, _near_duplicates)
             images = channels_first(decoded.pixels)
-            self._data[key] = TrialData(decoded.table, split, images, decoded.checksum)
+            self._data[key] = TrialData(
+                made.table, made.split, images, decoded.checksum, describe_split(made)
+            )
         self._data.move_to_end(key)
         while len(self._data) > KEPT_DATA:
             self._data.popitem(last=False)
@@ -127,6 +166,11 @@ class Worker:
             for backbone in self._backbones.values()
             for value in backbone.module.state_dict().values()
         )
+
+
+def _near_duplicates(table: ImageTable) -> tuple[str, ...]:
+    """Return the cluster of near-duplicates of each image: as yet, each is one by itself."""
+    return tuple(table.relative(index) for index in range(len(table)))
 
 
 def reuses(config: DictConfig) -> bool:
@@ -182,6 +226,8 @@ def work_key(config: DictConfig, backbone: Backbone, data: TrialData, precision:
         backbone.digest,
         data.checksum,
         list(data.images.shape),
+        data.samples(config).images.tolist(),
+        _plain(config.augment),
         precision,
         device_of(config.trainer.accelerator).type,
         torch.__version__,
@@ -198,6 +244,7 @@ def head_key(config: DictConfig, work: str, data: TrialData, start: nn.Linear) -
         config.seed,
         config.batch_size,
         config.objective,
+        config.imbalance,
         _digest_of_weights(start),
         [side.tolist() for side in data.split.sides().values()],
         data.table.labels.tolist(),

@@ -12,7 +12,7 @@ from tl_hpo.models.backbone import create
 from tl_hpo.models.layers import layers_of, list_layers
 from tl_hpo.models.reuse.cuts import CutGraph
 from tl_hpo.models.reuse.passes import FrozenPass
-from tl_hpo.models.reuse.source import Request
+from tl_hpo.models.reuse.source import Request, Samples
 from tl_hpo.models.tracing import trace
 from tl_hpo.models.transfer import Normalise, TransferModel, classification_block
 
@@ -279,6 +279,12 @@ def transfer_network(network: Callable[[str], nn.Module]) -> Callable[[str], Tra
     return make
 
 
+def whole(length: int) -> Samples:
+    """Return samples of every image as it is."""
+    zeros = torch.zeros(length, dtype=torch.long)
+    return Samples(torch.arange(length), zeros, length, lambda images, rows, _: images[rows])
+
+
 @pytest.fixture
 def request_of() -> Callable[..., Request]:
     """Ask for the frozen work of a trial on 40 random images: a batch and a part of one."""
@@ -293,6 +299,7 @@ def request_of() -> Callable[..., Request]:
             "name": "network",
             "model": model,
             "images": images,
+            "samples": whole(len(images)),
             "checksum": "images",
             "bf16": False,
             "delimiting_layer": delimiting_layer,

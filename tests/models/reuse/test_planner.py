@@ -160,7 +160,7 @@ def test_the_cut_is_at_the_delimiting_layer_where_every_layer_costs_something():
 
 
 def test_costs_are_those_of_all_images_and_layers_that_cannot_be_cut_cost_nothing_of_their_own():
-    costs = costs_of({1: 0.5, 3: 2.0}, {1: 10, 3: 4}, n_layers=4, n_images=3)
+    costs = costs_of({1: 0.5, 3: 2.0}, {1: 10, 3: 4}, n_layers=4, n_samples=3)
     assert costs == Costs({1: 1.5, 3: 6.0}, {1: 30, 3: 12}, [0.0, 1.5, 1.5, 6.0, 6.0])
 
 

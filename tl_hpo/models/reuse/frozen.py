@@ -30,7 +30,7 @@ Places = Mapping[str, MemoryRoom | DiskRoom]
 
 
 class FrozenWork:
-    """Keeps what frozen layers make of the images, for one trial after another.
+    """Keeps what frozen layers make of the samples, for one trial after another.
 
     Args:
         rooms: where to keep it, by name.
@@ -38,7 +38,7 @@ class FrozenWork:
         progress: show a progress bar.
 
     Attributes:
-        images_passed: images that went through frozen layers from the first one on.
+        images_passed: samples that went through frozen layers from the first one on.
 
     """
 
@@ -55,10 +55,10 @@ class FrozenWork:
     def sources(self, request: Request) -> tuple[Source, Source]:
         """Return what the head phase and the fine-tune phase train on; make what is missing."""
         request = replace(request, images=self._images(request))
-        n_layers, n_images = len(request.model.layers), len(request.images)
+        n_layers, samples = len(request.model.layers), request.samples
         profile = self._profile(request)
         sizes = {layer: profile.bytes(layer) for layer in profile.specs}
-        costs = costs_of(profile.seconds, sizes, n_layers, n_images)
+        costs = costs_of(profile.seconds, sizes, n_layers, len(samples), samples.per_epoch)
         wanted = [
             (n_layers, request.head_epochs),
             (request.delimiting_layer, request.finetune_epochs),
@@ -139,7 +139,7 @@ class FrozenWork:
                     making = self.rooms[missing[layer]].making(
                         Key(request.work, layer),
                         specs[layer],
-                        len(request.images),
+                        len(request.samples),
                         costs.seconds[layer],
                     )
                     into[graph.cuts[layer]] = stack.enter_context(making)
@@ -154,7 +154,7 @@ class FrozenWork:
     def _pass(
         self, request: Request, start: Cut | None, into: Mapping[Cut, Sequence[Tensor]]
     ) -> None:
-        """Bring all images from ``start`` through the frozen layers, and fill what is given."""
+        """Bring all samples from ``start`` through the frozen layers, and fill what is given."""
         frozen = FrozenPass(request.model.backbone, self._graph(request), request.bf16)
         specs = self._profile(request).specs
         kept = self._find(Key(request.work, start.layer)) if start else ()
@@ -164,18 +164,19 @@ class FrozenWork:
             takes = {cut: _writer(into[cut], specs[cut.layer], rows) for cut in into}
             frozen.run(start, values or [_normalised(request, rows)], takes)
         if start is None:
-            self.images_passed += len(request.images)
+            self.images_passed += len(request.samples)
 
     def _batches(self, request: Request) -> Iterator[slice]:
+        length = len(request.samples)
         with tqdm(
-            total=len(request.images),
+            total=length,
             desc=f"frozen layers of {request.name}",
             unit="image",
             leave=False,
             disable=None if self._progress else True,
         ) as bar:
-            for first in range(0, len(request.images), PASS_BATCH):
-                rows = slice(first, min(first + PASS_BATCH, len(request.images)))
+            for first in range(0, length, PASS_BATCH):
+                rows = slice(first, min(first + PASS_BATCH, length))
                 yield rows
                 bar.update(rows.stop - rows.start)
 
@@ -190,6 +191,7 @@ class FrozenWork:
             self._find(Key(request.work, cut)),
             lambda model: suffix_of(model.backbone, graph, graph.cuts[cut]),
             cut,
+            request.samples.positions(len(request.images)),
         )
         return source if self._agrees(request, source) else from_images(request.images)
 
@@ -275,7 +277,7 @@ class _View:
 
 def _normalised(request: Request, rows: slice) -> Tensor:
     device = next(request.model.parameters()).device
-    return request.model.normalise(request.images[rows].to(device))
+    return request.model.normalise(request.batch(rows).to(device))
 
 
 def _writer(tensors: Sequence[Tensor], specs: Sequence[TensorSpec], rows: slice) -> Take:
@@ -295,7 +297,7 @@ def _disagreement(request: Request, source: Source) -> float:
     model.eval()
     rows = slice(0, CHECKED_IMAGES)
     with torch.autocast(device.type, torch.bfloat16, enabled=request.bf16):
-        whole = model.features(request.images[rows].to(device)).float()
+        whole = model.features(request.batch(rows).to(device)).float()
         cut = source.features(model)(*(x[rows].to(device, copy=True) for x in source.inputs))
     for module, mode in modes.items():
         module.training = mode

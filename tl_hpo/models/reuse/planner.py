@@ -2,7 +2,8 @@
 
 A trial with delimiting layer d and E epochs may start every epoch from any cut c <= d. Then each
 epoch reads what crosses c and computes layers c..d-1 again, for every image; and what crosses c
-must first be made, from the deepest cut that is kept already. All costs are measured seconds, all
+must first be made, from the deepest cut that is kept already. Where images have several views, all
+of them must be made, and an epoch looks at one view of each. All costs are measured seconds, all
 bytes measured bytes; 0 stands for the images, which need no making.
 """
 
@@ -48,18 +49,20 @@ class Unlimited:
 
 @dataclass(frozen=True)
 class Costs:
-    """What all images together cost, by cut.
+    """What all samples together cost, by cut.
 
     Attributes:
         seconds: of computing the prefix up to each cut; of those that can be kept.
         bytes: that cross it.
         to_layer: seconds up to each layer 0..n, whether it can be cut there or not.
+        per_epoch: share of the samples that an epoch looks at.
 
     """
 
     seconds: Mapping[int, float]
     bytes: Mapping[int, int]
     to_layer: Sequence[float]
+    per_epoch: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,19 @@ class Choice:
 
 
 def costs_of(
-    seconds: Mapping[int, float], sizes: Mapping[int, int], n_layers: int, n_images: int
+    seconds: Mapping[int, float],
+    sizes: Mapping[int, int],
+    n_layers: int,
+    n_samples: int,
+    per_epoch: int | None = None,
 ) -> Costs:
-    """Return the costs of ``n_images`` from those of one image, by cut."""
-    total = {layer: value * n_images for layer, value in seconds.items()}
+    """Return the costs of ``n_samples`` from those of one, by cut; all, or so many, per epoch."""
+    total = {layer: value * n_samples for layer, value in seconds.items()}
     to_layer = [0.0]
     for layer in range(1, n_layers + 1):
         to_layer.append(max(total.get(layer, 0.0), to_layer[-1]))
-    return Costs(total, {layer: size * n_images for layer, size in sizes.items()}, to_layer)
+    share = 1.0 if per_epoch is None else per_epoch / n_samples
+    return Costs(total, {layer: size * n_samples for layer, size in sizes.items()}, to_layer, share)
 
 
 def choose(
@@ -107,11 +115,12 @@ def choose(
 
     """
     target = costs.to_layer[delimiting_layer]
+    passes = epochs * costs.per_epoch
 
     def spent(cut: int, rate: float) -> float:
-        return epochs * (target - costs.to_layer[cut] + costs.bytes[cut] / rate)
+        return passes * (target - costs.to_layer[cut] + costs.bytes[cut] / rate)
 
-    choices = [Choice(0, None, epochs * target)]
+    choices = [Choice(0, None, passes * target)]
     for cut in (cut for cut in costs.seconds if cut <= delimiting_layer):
         if cut in kept:
             choices.append(Choice(cut, None, spent(cut, kept[cut])))

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import bootstrap
+
+from tl_hpo.training.intervals import differences, intervals, resampled
+from tl_hpo.training.metrics import HEADLINE
+
+RNG = np.random.default_rng(0)
+TARGET = torch.from_numpy(RNG.integers(0, 3, 300))
+WRONG = torch.from_numpy(RNG.random(300) < 0.2)
+PREDICTED = torch.where(WRONG, (TARGET + 1) % 3, TARGET)
+
+
+def found(groups, seed=0, predicted=PREDICTED, target=TARGET):
+    return intervals(resampled(predicted, target, 3, groups, seed), HEADLINE)
+
+
+def test_of_single_images_they_are_those_of_scipy():
+    correct = (PREDICTED == TARGET).double().numpy()
+    theirs = bootstrap(
+        (correct,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    ours = found([str(i) for i in range(300)])["accuracy"]
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.006)
+
+
+def test_of_groups_they_are_those_of_scipy_on_the_groups_means():
+    """Groups of equal size: the share of correct images is the mean of the groups' shares."""
+    groups = [str(i // 10) for i in range(300)]
+    correct = RNG.random(30)[:, None] > RNG.random((30, 10)) * 0.8
+    predicted = torch.where(torch.from_numpy(correct.ravel()), TARGET, (TARGET + 1) % 3)
+    theirs = bootstrap(
+        (correct.mean(axis=1),),
+        np.mean,
+        n_resamples=4000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    ours = found(groups, predicted=predicted)["accuracy"]
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.012)
+
+
+def test_images_of_one_group_stay_together():
+    """Ten copies of each image tell no more than one: by group the interval stays as wide."""
+    copies = found([str(i) for i in range(300)] * 10, 0, PREDICTED.repeat(10), TARGET.repeat(10))
+    once = found([str(i) for i in range(300)])
+    assert all(copies[name] == pytest.approx(once[name], abs=1e-12) for name in HEADLINE)
+    apart = [str(i) for i in range(3000)]
+    alone = found(apart, 0, PREDICTED.repeat(10), TARGET.repeat(10))
+    width = {k: high - low for k, (low, high) in copies.items()}
+    narrow = {k: high - low for k, (low, high) in alone.items()}
+    assert all(narrow[k] < 0.5 * width[k] for k in HEADLINE)
+
+
+def test_they_hold_the_figures_themselves_and_repeat_by_seed():
+    groups = [str(i // 3) for i in range(300)]
+    accuracy = (PREDICTED == TARGET).double().mean().item()
+    low, high = found(groups)["accuracy"]
+    assert low < accuracy < high
+    assert found(groups) == found(groups)
+    assert found(groups) != found(groups, seed=1)
+
+
+def test_one_group_alone_has_no_spread():
+    low, high = found(["a"] * 300)["accuracy"]
+    assert low == high == pytest.approx((PREDICTED == TARGET).double().mean().item())
+
+
+def test_a_class_that_no_resample_holds_is_no_error():
+    target = torch.tensor([0, 0, 0, 2])
+    result = found(["a", "b", "c", "d"], 0, torch.tensor([0, 0, 1, 2]), target)
+    assert all(np.isfinite(bounds).all() for bounds in result.values())
+
+
+def test_a_difference_is_wider_than_either_side():
+    groups = [str(i) for i in range(300)]
+    one, other = (
+        resampled(PREDICTED, TARGET, 3, groups, 0),
+        resampled(PREDICTED, TARGET, 3, groups, 1),
+    )
+    low, high = differences(one, other, HEADLINE)["accuracy"]
+    assert low < 0 < high
+    assert high - low > 1.2 * np.ptp(intervals(one, HEADLINE)["accuracy"])

@@ -1,0 +1,76 @@
+"""How far figures of one side would vary: a bootstrap over its groups.
+
+Images of one group, such as a video, resemble each other: they are drawn together or not at all.
+
+| symbol | meaning | shape |
+|---|---|---|
+| confusion | images of class row that were predicted as class column | (G, C, C) |
+| drawn | how often each group is in each resample | (B, G) |
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tl_hpo.training.metrics import summaries_of
+
+RESAMPLES = 2000
+LEVEL = 0.95
+CHUNK = 100  # resamples at once: (100, G) of 10,000 groups are 8 MB
+
+Interval = tuple[float, float]
+
+
+def resampled(
+    predicted: Tensor, target: Tensor, n_classes: int, groups: Sequence[str], seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return the metrics of `summaries_of` in each resample of the groups, [RESAMPLES] each.
+
+    Args:
+        predicted: class indices, [n].
+        target: likewise.
+        n_classes: C, at least 2.
+        groups: the group of each image, [n]; at least one.
+        seed: of the drawing.
+
+    """
+    confusion = _by_group(predicted, target, n_classes, groups)
+    parts = [
+        summaries_of(torch.einsum("bg,gij->bij", drawn, confusion))
+        for drawn in _draws(len(confusion), seed)
+    ]
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequence[str]) -> Tensor:
+    names, numbers = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    flat = (torch.from_numpy(numbers) * n_classes + target) * n_classes + predicted
+    counts = torch.bincount(flat, minlength=len(names) * n_classes**2)
+    return counts.view(len(names), n_classes, n_classes).double()
+
+
+def _draws(n_groups: int, seed: int) -> Iterator[Tensor]:
+    rng = np.random.default_rng(seed)
+    for _ in range(RESAMPLES // CHUNK):
+        drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=CHUNK)
+        yield torch.from_numpy(drawn).double()
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Return the percentile interval of resampled values, [RESAMPLES]."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def intervals(values: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Interval]:
+    """Return the intervals of the metrics ``names``."""
+    return {name: interval(values[name]) for name in names}
+
+
+def differences(
+    one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, Interval]:
+    """Return the intervals of ``one`` minus ``other``, sides that share no image."""
+    return {name: interval(one[name] - other[name]) for name in names}
