@@ -1,12 +1,17 @@
 """What tests of several packages share."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import Served, serving, unused_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -46,3 +51,21 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / root
 
     return make
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    """A server on this machine, for what is fetched."""
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture(name="unused_url")
+def _unused_url() -> Callable[[str], str]:
+    return unused_url
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again without waiting."""
+    monkeypatch.setattr("tl_hpo.data.transfer.BACKOFF", 0)

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -43,10 +44,20 @@ def replacing(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders that killed processes left in ``folder``."""
     for path in Path(folder).rglob(".*.tmp"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what killed processes left of ``path``, which none may be writing now."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -116,7 +127,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
         writer.writerows(rows)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
+def read_csv(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
     """Return the rows of a csv file with a header line, every value as text."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))

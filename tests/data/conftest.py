@@ -60,6 +60,19 @@ def split_config() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture(scope="session")
+def make_table() -> Callable[..., ImageTable]:
+    """Make a table of ``sizes`` images per class, a, b, ...; they are nowhere on disk."""
+
+    def make(sizes: list[int], **known: object) -> ImageTable:
+        root, classes = Path("/images"), tuple("abcdefgh"[: len(sizes)])
+        labels = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        paths = tuple(root / classes[label] / f"{i:03d}.jpg" for i, label in enumerate(labels))
+        return ImageTable("some", root, classes, paths, labels, **known)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def fingerprints_of() -> Callable[..., Fingerprints]:
     """Return fingerprints with the hashes bool [n, 256]; all else is usual unless given."""
 
@@ -76,18 +89,5 @@ def fingerprints_of() -> Callable[..., Fingerprints]:
         }
         told = {k: tuple(v) if k == "content" else np.asarray(v) for k, v in given.items()}
         return Fingerprints(**(usual | told))
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def make_table() -> Callable[..., ImageTable]:
-    """Make a table of ``sizes`` images per class, a, b, ...; they are nowhere on disk."""
-
-    def make(sizes: list[int], **known: object) -> ImageTable:
-        root, classes = Path("/images"), tuple("abcdefgh"[: len(sizes)])
-        labels = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-        paths = tuple(root / classes[label] / f"{i:03d}.jpg" for i, label in enumerate(labels))
-        return ImageTable("some", root, classes, paths, labels, **known)
 
     return make

@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -162,3 +164,64 @@ def test_size_below_one_is_refused(load, size):
 def test_share_that_is_none_is_refused(load):
     with pytest.raises(UserError, match="max_unreadable must be a share"):
         load(max_unreadable=10)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_of_an_animation_the_first_frame_counts(tmp_path, suffix):
+    colours = [Image.new("RGB", (8, 8), name) for name in ("red", "green", "blue")]
+    path = tmp_path / f"x.{suffix}"
+    options = {"lossless": True} if suffix == "webp" else {}
+    colours[0].save(path, save_all=True, append_images=colours[1:], **options)
+    np.testing.assert_array_equal(decode(path, (8, 8)), np.full((8, 8, 3), [255, 0, 0]))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_very_wide_image_is_squashed(tmp_path, suffix):
+    wide = Image.new("RGB", (20_000, 200), "red")
+    wide.paste("blue", (10_000, 0, 20_000, 200))
+    wide.save(tmp_path / f"x.{suffix}", quality=95)
+    decoded = decode(tmp_path / f"x.{suffix}", (32, 32)).astype(int)
+    assert np.abs(decoded[:, :15] - [255, 0, 0]).max() < 5
+    assert np.abs(decoded[:, 17:] - [0, 0, 255]).max() < 5
+
+
+BOMB = """
+import resource, sys
+from pathlib import Path
+from tl_hpo.data.images import decode
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    decode(Path(sys.argv[1]), (32, 32))
+except Exception as error:
+    print(type(error).__name__)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_twenty_thousand_pixels_square_are_refused_without_the_memory(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.new("L", (20_000, 20_000)).save(path)
+    command = [sys.executable, "-c", BOMB, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    name, kilobytes = done.stdout.split()
+    assert name == "DecompressionBombError"
+    assert int(kilobytes) < 50_000  # decoded, it would take 400,000 in grey alone
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"])
+def test_the_beginning_of_an_image_is_unreadable(load, root, caplog, content):
+    (root / "a/0.png").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        table, _ = load()
+    assert table.counts()["a"] == 9
+    assert "1 of 20 files cannot be read and are left out: a/0.png" in caplog.text
+
+
+def test_a_folder_and_a_dead_link_named_as_images_are_unreadable(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    failures = decode_into(images, [tmp_path / "folder.png", tmp_path / "link.png"])
+    assert list(failures) == [0, 1]

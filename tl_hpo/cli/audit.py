@@ -14,7 +14,7 @@ from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
 from tl_hpo.data.images import readable
 from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
-from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.split import make_split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.files import remove_leftovers, write_text
 from tl_hpo.reporting.figures import leakage_pairs
@@ -31,7 +31,8 @@ def audit(config: DictConfig) -> Audit:
     folder = run_folder()
     remove_leftovers(folder)
     table, fingerprints, unreadable = _images(config)
-    found = run_audit(table, _split(config, table, fingerprints), fingerprints, config.seed)
+    made = make_split(table, config.split, lambda _: near_duplicate_groups(fingerprints))
+    found = run_audit(table, made.split, fingerprints, config.seed)
     found = replace(found, images=found.images + unreadable, unreadable=unreadable)
     text = "\n\n".join([*_heading(found), *section(found)]) + "\n"
     logger.info(text)
@@ -48,11 +49,6 @@ def _images(config: DictConfig) -> tuple[ImageTable, Fingerprints, int]:
     failures = {int(i): "it is no image" for i in np.flatnonzero(~fingerprints.readable)}
     kept = readable(table, failures, config.dataset.max_unreadable)
     return kept, fingerprints.subset(np.flatnonzero(fingerprints.readable)), len(failures)
-
-
-def _split(config: DictConfig, table: ImageTable, fingerprints: Fingerprints) -> Split:
-    """Return the split that an experiment on these images would have."""
-    return make_split(table, config.split, lambda _: near_duplicate_groups(fingerprints)).split
 
 
 def _heading(found: Audit) -> list[str]:

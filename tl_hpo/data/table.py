@@ -59,8 +59,9 @@ class ImageTable:
         )
 
     def relative(self, index: int) -> str:
-        """Return the path of one image relative to the root, with forward slashes."""
-        return self.paths[index].relative_to(self.root).as_posix()
+        """Return the path of one image with forward slashes: relative to the root, if below it."""
+        path = self.paths[index]
+        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
     def counts(self) -> dict[str, int]:
         """Return the number of images of each class, in index order."""

@@ -1,4 +1,4 @@
-"""Pieces of Markdown that several reports share."""
+"""Markdown for tables and text that may hold anything."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def number(value: float | str | None) -> str:
-    """Return whole numbers as they are, others with four decimals, nothing for ``None``."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
-
-
 def plain(text: str) -> str:
     """Escape what Markdown would take for markup; a folder name may hold any of it."""
     for mark in "\\|*_`<[#":
         text = text.replace(mark, f"\\{mark}")
     return text
+
+
+def number(value: float | str | None) -> str:
+    """Return whole numbers as they are, others with four decimals, nothing for ``None``."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"

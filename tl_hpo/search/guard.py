@@ -13,6 +13,8 @@ from tl_hpo.files import write_text
 CONFIG_FILE = "config.yaml"
 # Where results go, and how and where they are computed.
 _IRRELEVANT = ("runs_dir", "name", "hydra", *MACHINE)
+# Where the images come from when they are absent: which ones they are is compared by themselves.
+_OF_FETCHING = ("download", "url", "sha256")
 _SHOWN = 5
 
 
@@ -27,9 +29,9 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
         UserError: they differ in what matters.
     """
     kept = folder / CONFIG_FILE
-    present = {k: v for k, v in config.items() if k not in _IRRELEVANT} | {
-        "held_fixed": sorted(held)
-    }
+    present = {k: v for k, v in config.items() if k not in _IRRELEVANT}
+    present["dataset"] = {k: v for k, v in present["dataset"].items() if k not in _OF_FETCHING}
+    present["held_fixed"] = sorted(held)
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
         return

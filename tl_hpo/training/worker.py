@@ -15,7 +15,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
 from tl_hpo.data.module import ImageData, channels_first
+from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split, make_split
 from tl_hpo.data.split_summary import SplitSummary, describe_split
@@ -119,6 +121,7 @@ class Worker:
         self.heads: HeadStore | None = None
         self._progress = bool(config.trainer.progress)
         self._store = DecodedStore(folder)
+        self._fingerprints = FingerprintStore(folder)
         self._data: OrderedDict[str, TrialData] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         if reuses(config):
@@ -139,7 +142,7 @@ class Worker:
                 progress=self._progress,
                 max_unreadable=config.dataset.max_unreadable,
             )
-            made = make_split(decoded.table, config.split, _near_duplicates)
+            made = make_split(decoded.table, config.split, self._near_duplicates)
             images = channels_first(decoded.pixels)
             self._data[key] = TrialData(
                 made.table, made.split, images, decoded.checksum, describe_split(made)
@@ -148,6 +151,13 @@ class Worker:
         while len(self._data) > KEPT_DATA:
             self._data.popitem(last=False)
         return self._data[key]
+
+    def fingerprints(self, table: ImageTable) -> Fingerprints:
+        """Return what the images of ``table`` look like in a few numbers."""
+        return self._fingerprints.fingerprints(table, self._progress)
+
+    def _near_duplicates(self, table: ImageTable) -> tuple[str, ...]:
+        return near_duplicate_groups(self.fingerprints(table))
 
     def backbone(self, key: str, build: Callable[[], nn.Module]) -> Backbone:
         """Return a copy of what ``build`` makes; under one ``key`` it is called once, or seldom."""
@@ -166,11 +176,6 @@ class Worker:
             for backbone in self._backbones.values()
             for value in backbone.module.state_dict().values()
         )
-
-
-def _near_duplicates(table: ImageTable) -> tuple[str, ...]:
-    """Return the cluster of near-duplicates of each image: as yet, each is one by itself."""
-    return tuple(table.relative(index) for index in range(len(table)))
 
 
 def reuses(config: DictConfig) -> bool:
