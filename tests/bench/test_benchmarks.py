@@ -92,3 +92,16 @@ def test_the_papers_protocol_takes_the_papers_choices_on_phantom_images(tmp_path
         assert config.dataset.classes * config.dataset.images_per_class == 8000
         assert (config.sampler.axes, config.pruner.name) == ("raw", "none")
         assert len(config.search.models) == 9
+
+
+def test_audit_measures_the_command_with_and_without_fingerprints(capsys):
+    from bench.audit import main
+
+    main(["--images", "23"])
+    *_, header, rule, first, again = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (header, first, again)]
+    rows = [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
+    assert set(rule) <= set("|- ")
+    assert [(row["run"], row["images"]) for row in rows] == [("first", "23"), ("again", "23")]
+    assert all(number(row["seconds"]) > 0 for row in rows)
+    assert all(10 < number(row["peak MB"]) < 2000 for row in rows)

@@ -41,7 +41,7 @@ def test_audits_images_and_names_what_it_wrote(start, image_folder, tmp_path):
 
 def test_synthetic_images_are_said_to_be(start, tmp_path):
     few = ("dataset.classes=2", "dataset.images_per_class=4", "dataset.size=32")
-    code, out, err = run(start, "dataset=phantom", *few)
+    code, out, err = run(start, "dataset=phantom", "split=random", *few)
     assert code == 0, err
     assert "The images are synthetic" in out
 

@@ -152,6 +152,14 @@ def test_files_that_are_no_images_have_zeros(store, table):
     assert not any(getattr(blank, name).any() for name in module._ARRAYS)
 
 
+def test_what_a_killed_process_left_is_removed(store, table, entry):
+    leftover = entry.with_name(f".{entry.name}.1.tmp")
+    leftover.write_text("half")
+    entry.unlink()
+    store.fingerprints(table)
+    assert not leftover.exists()
+
+
 def test_unreadable_file_is_tried_again_and_found_once_it_can_be_read(store, table, monkeypatch):
     opened = Image.open
 

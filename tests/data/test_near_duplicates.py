@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tl_hpo.data import near_duplicates as module
 from tl_hpo.data.fingerprints import FingerprintStore
@@ -128,6 +129,22 @@ def test_more_pairs_than_there_is_room_for_are_the_nearest(
     )
     assert "only the nearest" in caplog.text
     assert len(set(near_duplicate_groups(fingerprints_of(bits), 100))) == 1
+
+
+def test_a_picture_saved_again_is_found_and_another_is_not(tmp_path):
+    rng = np.random.default_rng(0)
+    one, other = (
+        Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((400, 300))
+        for _ in range(2)
+    )
+    one.save(tmp_path / "0.png")
+    one.save(tmp_path / "1.jpg", quality=40)
+    one.resize((97, 73)).point(lambda value: 0.8 * value + 20).save(tmp_path / "2.jpg")
+    other.save(tmp_path / "3.png")
+    paths = tuple(sorted(tmp_path.iterdir()))
+    table = ImageTable("copies", tmp_path, ("any",), paths, np.zeros(4, int))
+    groups = near_duplicate_groups(FingerprintStore(tmp_path / "store").fingerprints(table))
+    assert members(groups) == [[0, 1, 2], [3]]
 
 
 @pytest.mark.shared

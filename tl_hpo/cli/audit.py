@@ -19,8 +19,7 @@ from tl_hpo.data.table import ImageTable
 from tl_hpo.files import remove_leftovers, write_text
 from tl_hpo.reporting.figures import leakage_pairs
 from tl_hpo.reporting.leakage import FIGURE, read_audit, section, warnings, write_audit
-from tl_hpo.reporting.markdown import plain
-from tl_hpo.reporting.tables import SYNTHETIC
+from tl_hpo.reporting.markdown import SYNTHETIC, plain
 
 logger = logging.getLogger(__name__)
 

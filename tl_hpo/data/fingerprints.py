@@ -219,6 +219,8 @@ def _held(place: Path) -> Iterator[None]:
 
 def _write(place: Path, entry: Entry) -> None:
     try:
+        for leftover in place.parent.glob(f".{place.name}.*.tmp"):  # of killed processes
+            leftover.unlink(missing_ok=True)
         with replacing(place) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **entry)
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, the first column to the left and the others to the right."""

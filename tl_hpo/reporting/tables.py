@@ -7,14 +7,13 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import folds, leakage, paper, sides
-from tl_hpo.reporting.markdown import number, plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
 AVERAGE = "average"
 
-SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
 AVERAGES = (
     "Averages are over the classes that occur. Accuracy is one class against the rest, and its "
     "average is therefore higher than the share of correct images; likewise the average of the "

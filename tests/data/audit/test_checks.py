@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tl_hpo.data.audit.checks import audit
 from tl_hpo.data.audit.duplicates import Sides, leaked_images
 from tl_hpo.data.audit.records import UNTESTED, Leak, as_dict, from_dict
 from tl_hpo.data.fingerprints import FingerprintStore
 from tl_hpo.data.near_duplicates import near_duplicate_pairs
-from tl_hpo.data.sources import load_folder
+from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split
 from tl_hpo.data.table import ImageTable
 
@@ -21,8 +22,6 @@ def audited(tmp_path, plant, dataset):
     """Audit files of different noise, the first of which are copied to the names given."""
 
     def run(split, *copies, groups=None):
-        from PIL import Image
-
         root = plant(*(f"{name}/{i}.png" for name in "ab" for i in range(4)))
         rng = np.random.default_rng(0)
         for path in sorted(root.rglob("*.png")):
@@ -30,7 +29,7 @@ def audited(tmp_path, plant, dataset):
             Image.fromarray(small).resize((64, 64)).save(path)
         for source, target in copies:
             shutil.copyfile(root / source, root / target)
-        table = load_folder(dataset("folder", root=str(root)))
+        table = load_table(dataset("folder", root=str(root)))
         table = replace(table, groups=groups)
         prints = FingerprintStore(tmp_path / "store").fingerprints(table)
         return audit(table, split, prints)
@@ -72,7 +71,7 @@ def test_files_that_are_no_images_are_counted_and_no_duplicates(tmp_path, plant,
     root = plant("a/0.png", "a/1.png", "b/0.png", "b/1.png")
     (root / "a" / "0.png").write_bytes(b"")
     (root / "b" / "0.png").write_bytes(b"")
-    table = load_folder(dataset("folder", root=str(root)))
+    table = load_table(dataset("folder", root=str(root)))
     prints = FingerprintStore(tmp_path / "store").fingerprints(table)
     found = audit(table, split_of("rvrv"), prints)
     assert found.unreadable == 2

@@ -1,0 +1,14 @@
+from tl_hpo.reporting.markdown import plain, table
+
+
+def test_table_aligns_the_first_column_to_the_left_and_the_others_to_the_right():
+    assert table(["a", "b", "c"], [["x", "1", "2"]]).splitlines() == [
+        "| a | b | c |",
+        "| --- | ---: | ---: |",
+        "| x | 1 | 2 |",
+    ]
+
+
+def test_plain_text_holds_no_markup():
+    assert plain("a|b_c*[d") == "a\\|b\\_c\\*\\[d"
+    assert plain("plain-text.jpg") == "plain-text.jpg"
