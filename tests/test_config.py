@@ -43,6 +43,7 @@ def running_job(*overrides: str) -> Iterator[DictConfig]:
         ["optimizer=sgd", "+head.optimizer.weight_decay=0.01"],
         ["dataset=folder", "dataset.root='my images/größe=1'", "image_size=96"],
         ["model=timm", "model.name=mobilenetv2_100", "model.weights=w.safetensors"],
+        ["split=kfold", "split.fold=2", "split.groups=none"],
         ["delimiting_layer=12", "finetune.epochs=3", "head.patience=null"],
     ],
 )
@@ -66,6 +67,27 @@ def test_the_usual_settings_need_no_values():
             "model=densenet121",
             "optimizer=adam",
         ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ([], "runs/phantom/shared"),
+        (["name=mine", "strategy=separate"], "runs/phantom/separate-mine"),
+        (["split=random"], "runs/phantom/shared"),
+        (["split=kfold"], "runs/phantom/shared-fold0"),
+        (["split=kfold", "split.fold=3", "name=mine"], "runs/phantom/shared-mine-fold3"),
+        (["split=kfold", "split.fold=third"], "runs/phantom/shared"),
+        (["split=official"], "runs/phantom/shared"),
+        (["split=official", "split.fold=1"], "runs/phantom/shared-fold1"),
+    ],
+)
+def test_every_fold_has_a_run_folder_of_its_own(overrides, folder):
+    register_resolvers()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("optimize", overrides=overrides, return_hydra_config=True)
+    assert config.hydra.run.dir == folder
+    assert f"{config.hydra.sweep.dir}/{config.hydra.sweep.subdir}" == folder
 
 
 def test_groups_of_a_further_folder_are_found(tmp_path):

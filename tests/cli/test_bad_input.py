@@ -105,6 +105,17 @@ def test_truncated_images(command, image_folder, tiny):
         (["optimizer=sgd", "optimizer.momentum=0.9"], ["head.optimizer.momentum=..."]),
         (["model=vgg16", "image_size=32", "head.weights=no.safetensors"], ["head.weights"]),
         (["split.validation=1.5"], ["split.validation", "1.5"]),
+        (["split.validation=0.5", "split.test=0.5"], ["split.test", "to train on"]),
+        (["split.groups=vidoe"], ["split.groups", "'vidoe'", "video"]),
+        (["split.groups=[video]"], ["split.groups", "['video']"]),
+        (["split.groups=video"], ["split.groups=video", "near_duplicates"]),
+        (["split=kfold", "split.fold=5"], ["split.fold", "0 to 4", "got 5"]),
+        (["split=kfold", "split.folds=11"], ["split.folds", "10", "got 11"]),
+        (["split=kfold", "split.fold=[0,1]"], ["split.fold", "[0, 1]"]),
+        (["split=official"], ["split=official", "split=holdout"]),
+        (["split=file"], ["split.file", "None"]),
+        (["split=file", "split.file=no.csv"], ["split.file", "no.csv"]),
+        (["split=houldout"], ["split must be a known name", "'houldout'", "holdout"]),
     ],
 )
 @pytest.mark.parametrize("script", ["train", "optimize"])

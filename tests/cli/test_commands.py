@@ -174,3 +174,55 @@ def test_a_value_that_is_the_usual_one_is_held_fixed_too(command, image_folder, 
     assert {row["head_optimizer"] for row in rows} == {"adam"}
     assert {row["finetune_optimizer"] for row in rows} <= {"sgd", "nadam"}
     assert "optimizer@head.optimizer" in outcome.out
+
+
+def test_folds_are_swept_into_a_run_folder_each(command, image_folder, tiny):
+    outcome = command(
+        "optimize", "-m", *folder(image_folder()), *tiny[:-1], "model=timm",
+        "model.name=test_resnet", "split=kfold", "split.folds=3", "split.fold=0,1,2",
+        "search.n_trials=1", "search.layer_trials=1",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    tested = [
+        row["path"]
+        for fold in range(3)
+        for row in read_csv(Path(f"runs/folder/shared-fold{fold}/split.csv"))
+        if row["side"] == "test"
+    ]
+    assert len(tested) == len(set(tested)) == 20
+
+
+def test_a_split_is_told_once_and_can_be_used_again(command, image_folder, tiny):
+    arguments = [*folder(image_folder()), *tiny, "search.n_trials=2", "search.layer_trials=1"]
+    outcome = command("optimize", *arguments)
+    assert outcome.code == 0, outcome.err
+    told = [line for line in outcome.out.splitlines() if line.startswith("Split: ")]
+    assert told == [
+        "Split: train 12 images, 60.0 % (asked 60), validation 4 images, 20.0 % (asked 20), "
+        "test 4 images, 20.0 % (asked 20)"
+    ]
+    written = Path("runs/folder/shared/split.csv")
+    settings = [o for o in tiny if "search" not in o]
+    outcome = command(
+        "train", *folder("images"), *settings, "model=timm", "model.name=test_resnet",
+        "split=file", f"split.file={written}", "hydra.run.dir=again",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert Path("again/split.csv").read_bytes() == written.read_bytes()
+
+
+def test_videos_stay_apart_by_default_and_cross_where_asked(command, tiny):
+    phantom = ["dataset.classes=2", "dataset.images_per_class=30", "dataset.size=32"]
+    settings = [*phantom, *(o for o in tiny if "search" not in o), "model=timm"]
+    for choice, told in (
+        ("holdout", "Groups: 10, each on one side"),
+        ("random", "of 10 groups lie"),
+    ):
+        outcome = command(
+            "train", *settings, "model.name=test_resnet", f"split={choice}",
+            f"hydra.run.dir={choice}",
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        assert told in outcome.out
+        pairs = {(row["group"], row["side"]) for row in read_csv(Path(choice) / "split.csv")}
+        assert (len(pairs) == 10) == (choice == "holdout")
