@@ -129,7 +129,9 @@ def test_frozen_layers_are_not_run_in_training(trial_config, monkeypatch):
     passes = worker.frozen.images_passed
     monkeypatch.setattr(type(stem), "forward", spy)
     run_trial(config.copy(), worker=worker)
-    assert worker.frozen.images_passed == passes == len(trial.data.images)
+    split = trial.data.split
+    assert len(split.test) > 0  # which no trial looks at
+    assert worker.frozen.images_passed == passes == len(split.train) + len(split.validation)
     assert calls == []  # a second trial runs no convolution at all
 
 
