@@ -112,6 +112,13 @@ def test_few_groups_are_said_to_make_rough_intervals(fake_run, tmp_path):
     assert "so few groups" in _summary(replace(run, metrics=few), tmp_path)
 
 
+def test_a_class_of_one_group_is_named(fake_run, tmp_path):
+    run = read_run(fake_run(tested=True))
+    alone = replace(run.metrics.test, of_one_group=("polyps",))
+    text = _summary(replace(run, metrics=replace(run.metrics, test=alone)), tmp_path)
+    assert "Of polyps there is one group alone on the test side" in text
+
+
 def test_summary_says_that_images_are_synthetic(fake_run, tmp_path):
     run = read_run(fake_run())
     assert "synthetic" not in _summary(run, tmp_path)

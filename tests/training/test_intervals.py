@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from tl_hpo.training.intervals import differences, intervals, resampled
+from tl_hpo.training.intervals import differences, groups_per_class, intervals, resampled
 from tl_hpo.training.metrics import HEADLINE
 
 RNG = np.random.default_rng(0)
@@ -16,29 +16,51 @@ def found(groups, seed=0, predicted=PREDICTED, target=TARGET):
     return intervals(resampled(predicted, target, 3, groups, seed), HEADLINE)
 
 
-def test_of_single_images_they_are_those_of_scipy():
-    correct = (PREDICTED == TARGET).double().numpy()
-    theirs = bootstrap(
-        (correct,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
+ONE_CLASS = torch.zeros(300, dtype=torch.long)
+
+
+def theirs(values):
+    """Resample means with scipy, which knows neither classes nor groups."""
+    return bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    ours = found([str(i) for i in range(300)])["accuracy"]
-    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.006)
+
+
+def test_of_single_images_of_one_class_they_are_those_of_scipy():
+    predicted = (RNG.random(300) < 0.2).astype(int)
+    expected = theirs((predicted == 0).astype(float))
+    ours = found([str(i) for i in range(300)], 0, torch.from_numpy(predicted), ONE_CLASS)
+    assert ours["accuracy"] == pytest.approx((expected.low, expected.high), abs=0.006)
 
 
 def test_of_groups_they_are_those_of_scipy_on_the_groups_means():
     """Groups of equal size: the share of correct images is the mean of the groups' shares."""
-    groups = [str(i // 10) for i in range(300)]
     correct = RNG.random(30)[:, None] > RNG.random((30, 10)) * 0.8
-    predicted = torch.where(torch.from_numpy(correct.ravel()), TARGET, (TARGET + 1) % 3)
-    theirs = bootstrap(
-        (correct.mean(axis=1),),
-        np.mean,
-        n_resamples=4000,
-        method="percentile",
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    ours = found(groups, predicted=predicted)["accuracy"]
-    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.012)
+    expected = theirs(correct.mean(axis=1))
+    predicted = torch.from_numpy(1 - correct.ravel().astype(int))
+    ours = found([str(i // 10) for i in range(300)], 0, predicted, ONE_CLASS)
+    assert ours["accuracy"] == pytest.approx((expected.low, expected.high), abs=0.012)
+
+
+def test_of_classes_they_are_those_of_each_class_by_itself():
+    """Recalls of classes are drawn apart: the variance of their mean is the sum of theirs."""
+    groups = [str(i) for i in range(300)]
+    drawn = resampled(PREDICTED, TARGET, 3, groups)["recall"]
+    variance = 0.0
+    for label in range(3):
+        hits = (PREDICTED == TARGET)[label == TARGET].double().numpy()
+        variance += hits.var() / len(hits) / 9
+    assert drawn.std() == pytest.approx(variance**0.5, rel=0.06)
+
+
+def test_a_class_of_one_group_is_in_every_resample():
+    target = torch.tensor([0] * 20 + [1] * 5)
+    predicted = torch.tensor([0] * 19 + [1] + [1] * 5)
+    groups = [str(i) for i in range(20)] + ["video"] * 5
+    assert groups_per_class(target, 2, groups) == [20, 1]
+    low, high = found(groups, 0, predicted, target)["f1"]
+    assert low > 0.9 - 0.1  # without class 1 its mistakes would make this 0.5
+    assert high == 1
 
 
 def test_images_of_one_group_stay_together():

@@ -17,6 +17,7 @@ from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.errors import UserError
 from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
+from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
@@ -59,7 +60,8 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     experiment.record()
     shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, folder / PREDICTIONS_FILE)
     write_report(folder, _slices(experiment))
-    _tell_best(folder, best, data.table.synthetic)
+    metrics = read_run(folder).metrics
+    _tell_best(folder, best, metrics.test if metrics else None, data.table.synthetic)
 
 
 def _continue_or_begin(
@@ -131,11 +133,19 @@ def _slices(experiment: Experiment) -> dict[str, list[Slice]]:
     }
 
 
-def _tell_best(folder: Path, best: FrozenTrial, synthetic: bool) -> None:
+def _tell_best(folder: Path, best: FrozenTrial, test: SideMetrics | None, synthetic: bool) -> None:
     settings, result = best.user_attrs[SETTINGS], result_of(best)
     where = "synthetic images" if synthetic else "the validation side, which the search tuned on"
     logger.info("")
     logger.info("Best configuration: accuracy %.4f on %s", result["val_accuracy"], where)
+    if test is not None:
+        low, high = test.intervals["accuracy"]
+        logger.info(
+            "  on the test side      accuracy %.4f, 95 %% interval %.4f to %.4f",
+            test.headline["accuracy"],
+            low,
+            high,
+        )
     logger.info("  model                 %s", settings["model"])
     for phase, title in (("head", "classification block"), ("finetune", "fine-tuning")):
         logger.info(

@@ -97,6 +97,7 @@ class SideMetrics:
         headline: metrics over all classes.
         intervals: of each of them, where they are known.
         groups: number of groups that the intervals rest on; None where it is not known.
+        of_one_group: classes that come from a single group.
 
     """
 
@@ -105,6 +106,7 @@ class SideMetrics:
     confusion: tuple[tuple[int, ...], ...]
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     groups: int | None = None
+    of_one_group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def _side_metrics(told: Any, tables: Any, side: str, path: Path) -> SideMetrics:
         tuple(tuple(int(count) for count in row) for row in tables["confusion"]),
         told.get("intervals", {}).get(side, {}),
         told.get("groups", {}).get(side),
+        tuple(told.get("of_one_group", {}).get(side, ())),
     )
 
 

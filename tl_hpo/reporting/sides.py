@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tl_hpo.reporting.markdown import table
+from tl_hpo.reporting.markdown import plain, table
 from tl_hpo.reporting.records import Best, ModelMetrics
 from tl_hpo.training.metrics import HEADLINE
 
@@ -16,8 +16,8 @@ TESTED = (
     "expect on new images."
 )
 INTERVALS = (
-    "In brackets: 95 % bootstrap intervals, drawn by group ({groups}), since images of one group "
-    "resemble each other."
+    "In brackets: 95 % bootstrap intervals, drawn by group within each class ({groups}), since "
+    "images of one group resemble each other."
 )
 FEW_GROUPS = 10  # below that a bootstrap is known to be too narrow
 FEW = "With so few groups the intervals are rough and rather too narrow."
@@ -87,5 +87,13 @@ def _about_intervals(metrics: ModelMetrics | None) -> str:
         return ""
     known = {name: side.groups for name, side in metrics.sides().items() if side.groups}
     groups = ", ".join(f"{number} on the {name} side" for name, number in known.items())
-    few = min(known.values(), default=FEW_GROUPS) < FEW_GROUPS
-    return INTERVALS.format(groups=groups) + (f" {FEW}" if few else "")
+    told = [INTERVALS.format(groups=groups)]
+    if min(known.values(), default=FEW_GROUPS) < FEW_GROUPS:
+        told.append(FEW)
+    told += [
+        f"Of {plain(', '.join(side.of_one_group))} there is one group alone on the {name} side: "
+        "how that varies cannot be told, and the interval leaves it out."
+        for name, side in metrics.sides().items()
+        if side.of_one_group
+    ]
+    return " ".join(told)

@@ -1,6 +1,8 @@
 """How far figures of one side would vary: a bootstrap over its groups.
 
 Images of one group, such as a video, resemble each other: they are drawn together or not at all.
+Groups are drawn within the classes (that of most of their images), since splits are stratified: a
+resample without a class would count mistakes for it as an F1 of 0.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -37,11 +39,19 @@ def resampled(
 
     """
     confusion = _by_group(predicted, target, n_classes, groups)
+    classes = confusion.sum(dim=2).argmax(dim=1).numpy()
     parts = [
         summaries_of(torch.einsum("bg,gij->bij", drawn, confusion))
-        for drawn in _draws(len(confusion), seed)
+        for drawn in _draws(classes, seed)
     ]
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def groups_per_class(target: Tensor, n_classes: int, groups: Sequence[str]) -> list[int]:
+    """Return the number of groups that each class is drawn from, [n_classes]."""
+    confusion = _by_group(target, target, n_classes, groups)
+    classes = confusion.sum(dim=2).argmax(dim=1)
+    return torch.bincount(classes, minlength=n_classes).tolist()
 
 
 def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequence[str]) -> Tensor:
@@ -51,11 +61,16 @@ def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequenc
     return counts.view(len(names), n_classes, n_classes).double()
 
 
-def _draws(n_groups: int, seed: int) -> Iterator[Tensor]:
+def _draws(classes: np.ndarray, seed: int) -> Iterator[Tensor]:
+    """Yield how often each group is drawn, [CHUNK, G], from the class of each group, [G]."""
     rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
     for _ in range(RESAMPLES // CHUNK):
-        drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=CHUNK)
-        yield torch.from_numpy(drawn).double()
+        drawn = np.zeros((CHUNK, len(classes)))
+        for of_class in members:
+            size = len(of_class)
+            drawn[:, of_class] = rng.multinomial(size, np.full(size, 1 / size), size=CHUNK)
+        yield torch.from_numpy(drawn)
 
 
 def interval(values: np.ndarray) -> Interval:

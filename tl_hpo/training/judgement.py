@@ -16,7 +16,7 @@ from tl_hpo.data.split import Split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.files import read_csv, write_csv, write_json
 from tl_hpo.training.callbacks import Predictions
-from tl_hpo.training.intervals import differences, intervals, resampled
+from tl_hpo.training.intervals import differences, groups_per_class, intervals, resampled
 from tl_hpo.training.metrics import HEADLINE, confusion_matrix, headline, per_class, summarise
 from tl_hpo.training.result import METRICS_FILE, PREDICTIONS_FILE
 
@@ -90,11 +90,20 @@ def _metrics(
         TEST: None,
         "intervals": _intervals(predictions, groups, n_classes),
         "groups": {side: len(set(names)) for side, names in groups.items()},
+        "of_one_group": {
+            side: _of_one_group(table, predictions[side], names) for side, names in groups.items()
+        },
     }
     if TEST in predictions:
         metrics[TEST] = _headline(predictions[TEST], n_classes)
         metrics["test_side"] = _per_class(predictions[TEST], n_classes)
     return metrics
+
+
+def _of_one_group(table: ImageTable, predictions: Predictions, groups: list[str]) -> list[str]:
+    """Return the classes of which one group is there: how they vary cannot be told."""
+    counts = groups_per_class(predictions.target, len(table.classes), groups)
+    return [name for name, count in zip(table.classes, counts, strict=True) if count == 1]
 
 
 def groups_of(table: ImageTable, split: Split, side: str) -> list[str]:
