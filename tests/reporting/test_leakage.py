@@ -90,6 +90,11 @@ def test_warnings_come_first_and_tell_all_that_is_wrong(bad):
     assert len(lines) == 7
 
 
+def test_two_classes_of_nearly_the_same_images_are_a_warning(clean):
+    mixed = replace(clean, near=replace(clean.near, across_classes=2))
+    assert "2 sets of images that are nearly the same have several classes" in text_of(mixed)
+
+
 def test_tables_have_as_many_cells_in_every_row(bad, clean):
     for audit in (bad, clean):
         for block in section(audit):

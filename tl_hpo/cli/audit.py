@@ -79,7 +79,7 @@ def _heading(found: Audit) -> list[str]:
 
 def _write(folder: Path, found: Audit, root: Path, text: str) -> dict[str, Path]:
     """Write the files of the audit and return them by what they hold."""
-    title = f"Worst pairs across the split · {found.dataset}"
+    title = f"{leakage_pairs.TITLE} · {found.dataset}"
     title += " · synthetic images" if found.synthetic else ""
     write_text(folder / TEXT_FILE, text)
     leakage_pairs.draw(found, root, folder / FIGURE, title)

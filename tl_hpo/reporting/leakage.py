@@ -105,6 +105,12 @@ def warnings(audit: Audit) -> Iterator[str]:
             f"{count} {_sets_of(count)} the same file under several classes: at most one of the "
             "labels is right."
         )
+    mixed = audit.near.across_classes - audit.exact.across_classes
+    if mixed > 0:
+        yield (
+            f"{mixed} {'set' if mixed == 1 else 'sets'} of images that are nearly the same "
+            f"{_have(mixed)} several classes: look at their labels."
+        )
     if audit.own and audit.own.crossing:
         yield (
             f"{audit.own.crossing} of {audit.own.groups} groups of the dataset (videos, patients) "

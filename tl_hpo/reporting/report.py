@@ -121,7 +121,7 @@ def _figures(run: Run) -> Iterator[Task]:
         examples = partial(class_examples.draw, run.split, classes, root, title=title)
         yield folder / "class_examples.png", examples
     if run.audit is not None and root is not None:
-        title = _title(run, "Worst pairs across the split", strategy=False)
+        title = _title(run, leakage_pairs.TITLE, strategy=False)
         yield run.folder / FIGURE, partial(leakage_pairs.draw, run.audit, root, title=title)
     validation = [row for row in run.predictions if row.side == "validation"]
     if validation and root is not None:

@@ -68,9 +68,9 @@ def test_worst_pairs_are_same_bytes_then_two_classes_then_near(sides):
     content = np.array([0, 1, 2, 2, 0, 5, 6, 7])
     found = worst_pairs(sides, pairs, distances, content, np.arange(8))
     told = [(pair.first.path[2], pair.second.path[2], pair.exact) for pair in found]
-    # 2 and 3 are the same bytes under two classes; 0 and 1 are on one side and not told.
-    assert told == [("2", "3", True), ("0", "4", True), ("1", "6", False), ("2", "4", False),
-                    ("3", "7", False)]  # fmt: skip
+    # 2 and 3 are the same bytes under two classes; 0 and 1 are on one side, of two classes too.
+    assert told == [("2", "3", True), ("0", "4", True), ("0", "1", False), ("1", "6", False),
+                    ("2", "4", False), ("3", "7", False)]  # fmt: skip
 
 
 def test_a_pair_of_every_group_is_chosen_before_a_second_of_any(table_of, split_of):

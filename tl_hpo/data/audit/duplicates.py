@@ -98,7 +98,7 @@ def leaked_images(sides: Sides, pairs: np.ndarray) -> np.ndarray:
 def worst_pairs(
     sides: Sides, pairs: np.ndarray, distances: np.ndarray, content: np.ndarray, group: np.ndarray
 ) -> tuple[Pair, ...]:
-    """Return up to `MAX_WORST` pairs that cross the split or have the same bytes and two classes.
+    """Return up to `MAX_WORST` pairs that cross the split or are of two classes.
 
     Those of the same bytes come first, then those of two classes, then the nearest. One pair of
     every group is chosen before a second of any.
@@ -114,7 +114,7 @@ def worst_pairs(
     labels = sides.table.labels
     first, second = pairs.T
     same, mixed = content[first] == content[second], labels[first] != labels[second]
-    bad = np.flatnonzero((sides.of[first] != sides.of[second]) | (same & mixed))
+    bad = np.flatnonzero((sides.of[first] != sides.of[second]) | mixed)
     order = bad[np.lexsort([distances[bad], ~mixed[bad], ~same[bad]])]
     _, leaders = np.unique(group[first[order]], return_index=True)
     chosen = np.sort(leaders)[:MAX_WORST]

@@ -127,7 +127,7 @@ class Audit:
         near: groups of images that show nearly the same, those of the same bytes included.
         own: groups that the dataset knows; None where it knows none.
         shortcuts: one per kind of feature.
-        pairs: the worst pairs: across sides, or the same bytes under two classes.
+        pairs: the worst pairs: across sides, or of two classes.
         pairs_complete: whether all pairs of near-duplicates were looked at; if not, more images
             leak than ``near.leaks`` says.
 

@@ -15,7 +15,8 @@ from tl_hpo.reporting.figures.pairs import (
 from tl_hpo.reporting.figures.style import shortened
 
 NAME_LENGTH = 60
-NONE = "No two images that are nearly the same lie on different sides of the split."
+TITLE = "Nearly the same images across the split, or of two classes"
+NONE = "No images that are nearly the same lie on different sides of the split or in two classes."
 
 
 def draw(audit: Audit, root: Path, path: Path, title: str) -> None:
