@@ -112,6 +112,13 @@ def test_few_groups_are_said_to_make_rough_intervals(fake_run, tmp_path):
     assert "so few groups" in _summary(replace(run, metrics=few), tmp_path)
 
 
+def test_an_objective_other_than_accuracy_is_named(fake_run, tmp_path):
+    run = read_run(fake_run())
+    assert "maximised" not in _summary(run, tmp_path)
+    other = replace(run, experiment=replace(run.experiment, objective="val_balanced_accuracy"))
+    assert "maximised the balanced accuracy of the validation" in _summary(other, tmp_path)
+
+
 def test_a_class_of_one_group_is_named(fake_run, tmp_path):
     run = read_run(fake_run(tested=True))
     alone = replace(run.metrics.test, of_one_group=("polyps",))

@@ -63,6 +63,17 @@ def test_a_class_of_one_group_is_in_every_resample():
     assert high == 1
 
 
+def test_classes_of_few_groups_vary_together():
+    """Four videos, one of each class: by themselves none of them would vary."""
+    target = torch.arange(4).repeat_interleave(10)
+    shares = [1.0, 0.9, 0.5, 0.2]
+    predicted = torch.cat([(torch.arange(10) >= 10 * s).long() for s in shares]) + target
+    groups = [str(i // 10) for i in range(40)]
+    low, high = intervals(resampled(predicted, target, 5, groups), HEADLINE)["accuracy"]
+    expected = theirs(np.array(shares))
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.03)
+
+
 def test_images_of_one_group_stay_together():
     """Ten copies of each image tell no more than one: by group the interval stays as wide."""
     copies = found([str(i) for i in range(300)] * 10, 0, PREDICTED.repeat(10), TARGET.repeat(10))

@@ -111,6 +111,7 @@ def _describe_dataset(
             "strategy": strategy.name,
             "synthetic": table.synthetic,
             "classes": list(table.classes),
+            "objective": config.objective,
             "split": {
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),

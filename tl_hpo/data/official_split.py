@@ -59,7 +59,8 @@ def _sides(table: ImageTable, fold: int | None) -> list[str]:
     if table.official is None:
         raise UserError(
             f"split=official must go with a dataset that comes with a split, got "
-            f"dataset={table.name}, which does not; set split=holdout or split=file."
+            f"dataset={table.name} without one; name it (dataset.split_column for a csv table, "
+            "dataset.official_split for HyperKvasir), or set split=holdout or split=file."
         )
     values = [value.strip() for value in table.official]
     names, folds = _kinds_of(table, values)

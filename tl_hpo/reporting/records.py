@@ -138,6 +138,7 @@ class Experiment:
     dataset_root: str = ""
     synthetic: bool = False
     classes: tuple[str, ...] = ()
+    objective: str = "val_accuracy"
     split: Mapping[str, Any] = field(default_factory=dict)
 
 

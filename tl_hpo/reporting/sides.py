@@ -92,7 +92,7 @@ def _about_intervals(metrics: ModelMetrics | None) -> str:
         told.append(FEW)
     told += [
         f"Of {plain(', '.join(side.of_one_group))} there is one group alone on the {name} side: "
-        "how that varies cannot be told, and the interval leaves it out."
+        "how other groups would do cannot be told from it."
         for name, side in metrics.sides().items()
         if side.of_one_group
     ]

@@ -89,10 +89,19 @@ def _best(run: Run) -> list[str]:
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
         f"{best.val_accuracy:.4f}. To train it again:",
         f"```\n{again}\n```",
+        _objective(run.experiment.objective),
         "## Metrics",
         *sides.section(best, run.metrics),
         *folds.section(run),
     ]
+
+
+def _objective(name: str) -> str:
+    """Say what the search maximised where that is not the accuracy."""
+    if name == "val_accuracy":
+        return ""
+    metric = plain(name.removeprefix("val_").replace("_", " "))
+    return f"The search maximised the {metric} of the validation side, not its accuracy."
 
 
 def _per_class(run: Run) -> list[str]:

@@ -2,7 +2,8 @@
 
 Images of one group, such as a video, resemble each other: they are drawn together or not at all.
 Groups are drawn within the classes (that of most of their images), since splits are stratified: a
-resample without a class would count mistakes for it as an F1 of 0.
+resample without a class would count mistakes for it as an F1 of 0. Classes of few groups are drawn
+together: by itself a class of one video would not vary at all.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -20,6 +21,7 @@ from tl_hpo.training.metrics import summaries_of
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEW_GROUPS = 5  # of a class; with fewer it is drawn together with the others that have fewer
 CHUNK = 100  # resamples at once: (100, G) of 10,000 groups are 8 MB
 
 Interval = tuple[float, float]
@@ -64,12 +66,13 @@ def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequenc
 def _draws(classes: np.ndarray, seed: int) -> Iterator[Tensor]:
     """Yield how often each group is drawn, [CHUNK, G], from the class of each group, [G]."""
     rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    strata = np.where(np.bincount(classes)[classes] < FEW_GROUPS, -1, classes)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     for _ in range(RESAMPLES // CHUNK):
         drawn = np.zeros((CHUNK, len(classes)))
-        for of_class in members:
-            size = len(of_class)
-            drawn[:, of_class] = rng.multinomial(size, np.full(size, 1 / size), size=CHUNK)
+        for of_stratum in members:
+            size = len(of_stratum)
+            drawn[:, of_stratum] = rng.multinomial(size, np.full(size, 1 / size), size=CHUNK)
         yield torch.from_numpy(drawn)
 
 
