@@ -85,9 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(206 if start else 200, headers)
         if served.stalls:
             time.sleep(served.stalls.pop(0))
-        self.wfile.write(body[:cut])
-        with self.server.lock:
+        with self.server.lock:  # first: the client may be done before this thread goes on
             served.sent += len(body[:cut])
+        self.wfile.write(body[:cut])
 
     def start_of(self, served: Served) -> int:
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")

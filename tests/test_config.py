@@ -14,7 +14,7 @@ from tl_hpo.config import (
     trial_overrides,
 )
 
-NOT_OF_A_TRIAL = {"runs_dir", "name", "trainer", "save_model"}
+NOT_OF_A_TRIAL = {"runs_dir", "name", "trainer", "save_model", "measure_test"}
 
 
 @contextmanager
@@ -64,6 +64,7 @@ def test_the_usual_settings_need_no_values():
         assert trial_overrides(config) == [
             "dataset=phantom",
             "split=holdout",
+            "augment=none",
             "model=densenet121",
             "optimizer=adam",
         ]
