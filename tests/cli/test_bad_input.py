@@ -1,5 +1,6 @@
 """Every mistake of a user: exit code 2, one line with rule, value and remedy, nothing lost."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,56 @@ def test_a_mistake_in_one_job_of_a_sweep_does_not_stop_the_others(command, image
     outcome = command("train", "-m", *arguments, "optimizer.lr=0,0.01")
     assert_told(outcome, "optimizer.lr must be a positive number, got 0")
     assert len(list(Path("runs/folder/train").glob("*/*/result.json"))) == 1
+
+
+def test_relabelled_images_are_refused_with_their_number(command, image_folder, tiny, tmp_path):
+    root = image_folder()
+    rows = [(p.relative_to(root).as_posix(), p.parent.name) for p in sorted(root.glob("*/*.png"))]
+
+    def write(swapped):
+        lines = [f"{path},{'class-1' if path in swapped else label}" for path, label in rows]
+        (tmp_path / "table.csv").write_text("\n".join(["path,label", *lines]))
+
+    arguments = ["dataset=csv", "dataset.table=table.csv", f"dataset.root={root}", *tiny]
+    arguments += ["search.n_trials=1", "search.layer_trials=1", "split=file"]
+    arguments += ["split.file=split.csv"]
+    (tmp_path / "split.csv").write_text(
+        "\n".join(
+            ["path,label,side,group"]
+            + [f"{p},{c},{('train', 'validation')[i % 2]}," for i, (p, c) in enumerate(rows)]
+        )
+    )
+    write(())
+    assert command("optimize", *arguments).code == 0
+    swapped = {rows[0][0], rows[1][0]}
+    write(swapped)
+    text = (tmp_path / "split.csv").read_text()
+    for path in swapped:
+        text = text.replace(f"{path},class-0", f"{path},class-1")
+    (tmp_path / "split.csv").write_text(text)
+    assert_told(command("optimize", *arguments), "images", "2 of another class", "name=OTHER")
+
+
+def test_images_that_show_something_else_are_refused(command, image_folder, tiny):
+    root = image_folder()
+    arguments = [*folder(root), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+    arguments += ["split.groups=none"]  # else other images are other near-duplicates
+    assert command("optimize", *arguments).code == 0
+    Image.new("RGB", (32, 32), "red").save(root / "class-0" / "3.png")
+    assert_told(command("optimize", *arguments), "other pixels", "name=OTHER")
+
+
+def test_a_folder_without_results_is_audited_anew(command, image_folder, tiny, monkeypatch):
+    from tl_hpo.training.runner import LocalRunner
+
+    arguments = [*folder(image_folder()), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalRunner, "run", interrupted)
+        assert command("optimize", *arguments, "split=random").code == 130
+    assert command("optimize", *arguments).code == 0
+    sides = json.loads(Path("runs/folder/shared/audit.json").read_text())["sides"]
+    assert sides["test"] > 0

@@ -1,5 +1,6 @@
 """One experiment, as optimize.py runs it: search, then tables and figures."""
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,10 @@ from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
+from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
 from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
+from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
@@ -31,6 +34,7 @@ from tl_hpo.training.worker import TrialData
 logger = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
+EXPERIMENT_FILE = "experiment.json"
 
 
 def optimize(config: DictConfig) -> None:
@@ -75,26 +79,40 @@ def _continue_or_begin(
     if not begun:
         (folder / "study.db").unlink(missing_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
+        (folder / AUDIT_FILE).unlink(missing_ok=True)  # of what may have been another split
     resolved = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))
     guard_configuration(folder, resolved, list(held))
     if begun:
         _check_same_images(folder / SPLIT_FILE, data)
+        _check_same_pixels(folder / EXPERIMENT_FILE, data)
 
 
 def _check_same_images(path: Path, data: TrialData) -> None:
-    """Raise UserError unless images and split are those that the experiment began with."""
-    then = {row["path"]: row["side"] for row in read_csv(path)} if path.exists() else {}
-    now = {
-        data.table.relative(int(index)): side
-        for side, indices in data.split.sides().items()
-        for index in indices
-    }
-    if then and then != now:
-        changed = sum(then[name] != now[name] for name in then.keys() & now.keys())
+    """Raise UserError unless images, classes and split are those that the experiment began with."""
+    then = {row["path"]: row for row in read_csv(path)} if path.exists() else {}
+    now = {row["path"]: row for row in split_rows(data.table, data.split)}
+    both = then.keys() & now.keys()
+    moved, relabelled = (
+        sum(then[name][column] != now[name][column] for name in both)
+        for column in ("side", "label")
+    )
+    new, gone = len(now.keys() - then.keys()), len(then.keys() - now.keys())
+    if then and (new or gone or moved or relabelled):
         raise UserError(
-            f"the images of an experiment must stay the same, got {len(now.keys() - then.keys())} "
-            f"new, {len(then.keys() - now.keys())} gone and {changed} on another side than in "
-            f"{path}; restore them, or set name=OTHER for an experiment of its own."
+            f"the images of an experiment must stay the same, got {new} new, {gone} gone, {moved} "
+            f"on another side and {relabelled} of another class than in {path}; restore them, or "
+            "set name=OTHER for an experiment of its own."
+        )
+
+
+def _check_same_pixels(path: Path, data: TrialData) -> None:
+    """Raise UserError unless the images show what they showed when the experiment began."""
+    then = json.loads(path.read_text(encoding="utf-8")).get("pixels") if path.exists() else None
+    if then and then != data.checksum:
+        raise UserError(
+            f"the images of an experiment must stay the same, got other pixels than {path} "
+            "remembers: files have changed, or are decoded by another version of Pillow; restore "
+            "them, or set name=OTHER for an experiment of its own."
         )
 
 
@@ -104,7 +122,7 @@ def _describe_dataset(
     table = data.table
     write_split(folder / SPLIT_FILE, table, data.split)
     write_json(
-        folder / "experiment.json",
+        folder / EXPERIMENT_FILE,
         {
             "dataset": table.name,
             "dataset_root": str(table.root),
@@ -112,6 +130,7 @@ def _describe_dataset(
             "synthetic": table.synthetic,
             "classes": list(table.classes),
             "objective": config.objective,
+            "pixels": data.checksum,
             "split": {
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),

@@ -18,17 +18,21 @@ Row = Mapping[str, str]
 
 def write_split(path: Path, table: ImageTable, split: Split) -> None:
     """Write split.csv: path relative to the dataset's root, label, side, group; sorted by path."""
-    rows = [
+    write_csv(path, COLUMNS, sorted(split_rows(table, split), key=lambda row: row["path"]))
+
+
+def split_rows(table: ImageTable, split: Split) -> list[dict[str, str]]:
+    """Return the rows of split.csv, side by side; the group is empty where none is known."""
+    return [
         {
             "path": table.relative(index),
             "label": table.classes[table.labels[index]],
             "side": side,
-            "group": table.groups[index] if table.groups else None,
+            "group": table.groups[index] if table.groups else "",
         }
         for side, indices in split.sides().items()
         for index in indices.tolist()
     ]
-    write_csv(path, COLUMNS, sorted(rows, key=lambda row: str(row["path"])))
 
 
 def read_split(path: Path, table: ImageTable) -> tuple[Split, tuple[str, ...] | None]:
