@@ -96,3 +96,12 @@ def test_groups_of_a_further_folder_are_found(tmp_path):
     (tmp_path / "model" / "mine.yaml").touch()
     assert "mine" in group_options("model", [f"file://{tmp_path}"])
     assert "mine" not in group_options("model")
+
+
+def test_where_images_are_fetched_from_is_no_setting_of_a_trial():
+    with running_job("dataset=nerthus", "dataset.url=http://127.0.0.1/a.zip") as config:
+        assert not any("dataset.url" in text for text in trial_overrides(config))
+    with running_job("dataset=nerthus", "dataset.download=false", "dataset.root=d") as config:
+        overrides = trial_overrides(config)
+    assert "dataset.root=d" in overrides
+    assert not any("download" in text for text in overrides)

@@ -16,6 +16,9 @@ CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
 MACHINE = ("trainer", "store", "reuse")  # how and where it is computed, with the same results
+# Of a dataset: where it comes from when it is absent; which images it has does not depend on that.
+OF_FETCHING = ("download", "url", "sha256")
+_FETCHING = frozenset(f"dataset.{key}" for key in OF_FETCHING)
 _NOT_OF_A_TRIAL = frozenset({"runs_dir", "name", "hydra", "save_model", "measure_test", *MACHINE})
 
 
@@ -81,8 +84,15 @@ def trial_overrides(config: DictConfig, search_path: Sequence[str] = ()) -> list
     return choices + [
         override(key if key in usual else f"+{key}", value)
         for key, value in _leaves(config)
-        if key.split(".")[0] in of_a_trial and (key not in usual or value != usual[key])
+        if is_of_a_trial(key)
+        and key.split(".")[0] in of_a_trial
+        and (key not in usual or value != usual[key])
     ]
+
+
+def is_of_a_trial(key: str) -> bool:
+    """Tell whether a trial may depend on a setting; on where images are fetched it does not."""
+    return key not in _FETCHING
 
 
 def _group_choices() -> list[str]:

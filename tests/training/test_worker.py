@@ -1,8 +1,11 @@
 import copy
 import os
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import open_dict
+from PIL import Image
 
 from tl_hpo.errors import UserError
 from tl_hpo.training.devices import release_memory
@@ -95,3 +98,34 @@ def test_budgets_that_are_no_sizes_are_refused(trial_config, override, told):
 def test_reuse_can_be_switched_off(trial_config):
     assert reuses(trial_config())
     assert not reuses(trial_config("reuse=false"))
+
+
+def test_no_image_changes_its_side_with_the_size_that_is_asked_for(trial_config, image_folder):
+    config = trial_config("split.groups=none")
+    root = Path(config.dataset.root)
+    worker = Worker(config)
+    small = worker.data(config, (32, 32))
+    Image.new("RGB", (32, 32), "red").save(root / "class-0" / "00.png")  # comes while it runs
+    for size in ((48, 48), (40, 40), (32, 32)):  # more sizes than are kept
+        data = worker.data(config, size)
+        assert data.table.paths == small.table.paths
+        for side, indices in data.split.sides().items():
+            assert indices.tolist() == small.split.sides()[side].tolist()
+
+
+def test_an_image_that_goes_while_an_experiment_runs_is_told(trial_config):
+    config = trial_config("split.groups=none")
+    worker = Worker(config)
+    worker.data(config, (32, 32))
+    (Path(config.dataset.root) / "class-0" / "3.png").unlink()
+    with pytest.raises(UserError, match=r"readable while an experiment runs, got 1 .*3\.png"):
+        worker.data(config, (48, 48))
+
+
+def test_where_images_were_fetched_from_is_no_other_dataset(trial_config):
+    config = trial_config()
+    worker = Worker(config)
+    first = worker.data(config, (32, 32))
+    with open_dict(config):
+        config.dataset.url = "http://127.0.0.1/a.zip"
+    assert worker.data(config, (32, 32)) is first

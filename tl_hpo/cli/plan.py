@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from tl_hpo.config import group_options, trial_overrides, user_search_path
+from tl_hpo.config import group_options, is_of_a_trial, trial_overrides, user_search_path
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
 from tl_hpo.search.experiment import Plan
@@ -89,7 +89,11 @@ def _shared_overrides(config: DictConfig, search_path: list[str], typed: list[st
     """
     fixed = [key_of(text) for text in typed]
     of_a_model = set() if is_fixed("model", fixed) else {"model.name", "model.n_layers"}
-    said = [text for text in typed if key_of(text).split(".")[0].split("@")[0] in _OF_A_TRIAL]
+    said = [
+        text
+        for text in typed
+        if key_of(text).split(".")[0].split("@")[0] in _OF_A_TRIAL and is_of_a_trial(key_of(text))
+    ]
     shared = trial_overrides(config, search_path)
     return [text for text in merged(shared, said) if key_of(text) not in of_a_model]
 

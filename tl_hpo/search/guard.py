@@ -6,15 +6,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tl_hpo.config import MACHINE
+from tl_hpo.config import MACHINE, OF_FETCHING
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
 
 CONFIG_FILE = "config.yaml"
 # Where results go, and how and where they are computed.
 _IRRELEVANT = ("runs_dir", "name", "hydra", "audit", *MACHINE)
-# Where the images come from when they are absent: which ones they are is compared by themselves.
-_OF_FETCHING = ("download", "url", "sha256")
 _SHOWN = 5
 
 
@@ -30,7 +28,7 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
     """
     kept = folder / CONFIG_FILE
     present = {k: v for k, v in config.items() if k not in _IRRELEVANT}
-    present["dataset"] = {k: v for k, v in present["dataset"].items() if k not in _OF_FETCHING}
+    present["dataset"] = {k: v for k, v in present["dataset"].items() if k not in OF_FETCHING}
     present["held_fixed"] = sorted(held)
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.config import MACHINE, compose_trial
+from tl_hpo.config import MACHINE, OF_FETCHING, compose_trial
 from tl_hpo.training.checks import count_layers
 from tl_hpo.training.devices import release_memory
 from tl_hpo.training.judgement import (
@@ -38,6 +38,8 @@ class LocalRunner:
         self._search_path = search_path
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self._machine = {key: resolved[key] for key in MACHINE}
+        of_dataset = resolved.get("dataset", {})
+        self._fetching = {key: of_dataset[key] for key in OF_FETCHING if key in of_dataset}
         self._vary_layer = vary_layer
 
     @cached_property
@@ -54,6 +56,8 @@ class LocalRunner:
         config = compose_trial(overrides, self._search_path)
         for key, value in self._machine.items():
             config[key] = value
+        for key, value in self._fetching.items():
+            config.dataset[key] = value
         return config
 
     def count_layers(self, overrides: Sequence[str]) -> int:

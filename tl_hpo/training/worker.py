@@ -15,16 +15,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from tl_hpo.config import OF_FETCHING
 from tl_hpo.data.fingerprints import Fingerprints, FingerprintStore
 from tl_hpo.data.module import ImageData, channels_first
 from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
-from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.split import Split, SplitTable, make_split
 from tl_hpo.data.split_summary import SplitSummary, describe_split
 from tl_hpo.data.store import DecodedStore
 from tl_hpo.data.table import ImageTable
 from tl_hpo.data.views import make_views
-from tl_hpo.errors import UserError
+from tl_hpo.errors import UserError, some_of
 from tl_hpo.models.reuse.disk import DiskRoom
 from tl_hpo.models.reuse.frozen import FrozenWork
 from tl_hpo.models.reuse.rooms import MemoryRoom
@@ -125,6 +126,8 @@ class Worker:
         self._progress = bool(config.trainer.progress)
         self._store = DecodedStore(folder)
         self._fingerprints = FingerprintStore(folder)
+        self._tables: dict[str, ImageTable] = {}
+        self._splits: dict[str, SplitTable] = {}
         self._data: OrderedDict[str, TrialData] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         if reuses(config):
@@ -135,30 +138,45 @@ class Worker:
     def data(self, config: DictConfig, size: tuple[int, int]) -> TrialData:
         """Return the configured dataset at ``size`` (height, width), with its split.
 
-        The files are listed once: those that come or go while an experiment runs change nothing.
+        Files are listed and split once, whatever the sizes asked for: those that come or go while
+        an experiment runs change nothing, and no image changes its side.
+
+        Raises:
+            UserError: other files can be read now than when they were split, and see
+                `load_table`, `DecodedStore.images` and `make_split`.
+
         """
-        key = digest_of(_plain(config.dataset), _plain(config.split), size)
+        settings = {k: v for k, v in _plain(config.dataset).items() if k not in OF_FETCHING}
+        listed = digest_of(settings, _plain(config.split))
+        key = digest_of(listed, size)
         if key not in self._data:
-            decoded = self._store.images(
-                load_table(config.dataset),
-                size,
-                progress=self._progress,
-                max_unreadable=config.dataset.max_unreadable,
-            )
-            made = make_split(decoded.table, config.split, self._near_duplicates)
-            images = channels_first(decoded.pixels)
-            self._data[key] = TrialData(
-                made.table,
-                decoded.table.groups,
-                made.split,
-                images,
-                decoded.checksum,
-                describe_split(made),
-            )
+            self._data[key] = self._decoded(config, size, listed)
         self._data.move_to_end(key)
         while len(self._data) > KEPT_DATA:
             self._data.popitem(last=False)
         return self._data[key]
+
+    def _decoded(self, config: DictConfig, size: tuple[int, int], listed: str) -> TrialData:
+        if listed not in self._tables:
+            self._tables[listed] = load_table(config.dataset)
+        decoded = self._store.images(
+            self._tables[listed],
+            size,
+            progress=self._progress,
+            max_unreadable=config.dataset.max_unreadable,
+        )
+        if listed not in self._splits:
+            self._splits[listed] = make_split(decoded.table, config.split, self._near_duplicates)
+        made = self._splits[listed]
+        _check_same_files(made.table, decoded.table)
+        return TrialData(
+            made.table,
+            decoded.table.groups,
+            made.split,
+            channels_first(decoded.pixels),
+            decoded.checksum,
+            describe_split(made),
+        )
 
     def fingerprints(self, table: ImageTable) -> Fingerprints:
         """Return what the images of ``table`` look like in a few numbers."""
@@ -183,6 +201,17 @@ class Worker:
             value.numel() * value.element_size()
             for backbone in self._backbones.values()
             for value in backbone.module.state_dict().values()
+        )
+
+
+def _check_same_files(split: ImageTable, decoded: ImageTable) -> None:
+    """Raise UserError unless the images that were split are those that were decoded."""
+    if split.paths != decoded.paths:
+        changed = {*split.paths} ^ {*decoded.paths}
+        raise UserError(
+            f"images must stay readable while an experiment runs, got {len(changed)} that were "
+            f"not before or are not now ({some_of(sorted(map(str, changed)))}); restore them and "
+            "repeat the command."
         )
 
 
