@@ -1,11 +1,17 @@
 import statistics
 
 import pytest
+from omegaconf import OmegaConf
 from sklearn.metrics import accuracy_score, f1_score
 
 from tl_hpo.files import read_csv, write_csv
 from tl_hpo.reporting.folds import find_folds, section
 from tl_hpo.reporting.records import read_run
+
+
+def write_config(folder, fold, folds=3, seed=0):
+    split = {"kind": "kfold", "folds": folds, "fold": fold}
+    OmegaConf.save({"seed": seed, "split": split}, folder / "config.yaml")
 
 
 @pytest.fixture
@@ -21,6 +27,7 @@ def folds(fake_run):
             for index, row in enumerate(rows):
                 row["side"] = "test" if index % 3 == number else "validation"
             write_csv(folder / "predictions.csv", list(rows[0]), rows)
+            write_config(folder, number)
         return folders
 
     return write
@@ -57,6 +64,22 @@ def test_other_experiments_and_unfinished_folds_are_left_out(folds, fake_run):
     fake_run("shared-fold7", classes=("a", "b"), tested=True)
     (folders[2] / "best.json").unlink()
     assert sorted(find_folds(read_run(folders[0])).test) == [0, 1]
+
+
+@pytest.mark.parametrize("other", [{"folds": 4}, {"seed": 1}])
+def test_folds_of_another_cross_validation_are_not_counted(folds, other):
+    folders = folds()
+    write_config(folders[1], 1, **other)
+    assert sorted(find_folds(read_run(folders[0])).test) == [0, 2]
+    assert find_folds(read_run(folders[1])) is None
+
+
+def test_folds_that_share_a_test_image_are_not_summed_up(folds):
+    folders = folds()
+    rows = read_csv(folders[0] / "predictions.csv")
+    rows[1]["side"] = "test"  # which fold 1 tests on too
+    write_csv(folders[0] / "predictions.csv", list(rows[0]), rows)
+    assert find_folds(read_run(folders[2])) is None
 
 
 def test_one_fold_alone_or_no_fold_has_nothing_to_tell(folds, fake_run):

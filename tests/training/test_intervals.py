@@ -53,14 +53,19 @@ def test_of_classes_they_are_those_of_each_class_by_itself():
     assert drawn.std() == pytest.approx(variance**0.5, rel=0.06)
 
 
-def test_a_class_of_one_group_is_in_every_resample():
-    target = torch.tensor([0] * 20 + [1] * 5)
-    predicted = torch.tensor([0] * 19 + [1] + [1] * 5)
-    groups = [str(i) for i in range(20)] + ["video"] * 5
-    assert groups_per_class(target, 2, groups) == [20, 1]
-    low, high = found(groups, 0, predicted, target)["f1"]
-    assert low > 0.9 - 0.1  # without class 1 its mistakes would make this 0.5
-    assert high == 1
+def test_a_class_of_one_group_varies_with_the_next_smallest():
+    target = torch.tensor([0] * 20 + [1] * 8 + [2] * 6)
+    predicted = torch.tensor([0] * 20 + [1] * 8 + [2] * 3 + [0] * 3)
+    groups = [str(i) for i in range(28)] + ["video"] * 6
+    assert groups_per_class(target, 3, groups) == [20, 8, 1]
+    low, high = found(groups, 0, predicted, target)["accuracy"]
+    assert low < 31 / 34 < high
+
+
+def test_a_class_that_is_no_groups_most_frequent_is_counted_where_it_occurs():
+    target = torch.tensor([0] * 6 + [1] * 5 + [0] * 5)
+    groups = ["mixed"] * 11 + [str(i) for i in range(5)]
+    assert groups_per_class(target, 3, groups) == [6, 1, 0]
 
 
 def test_classes_of_few_groups_vary_together():

@@ -5,11 +5,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from tl_hpo.reporting.markdown import table
 from tl_hpo.reporting.records import Run, read_run
+from tl_hpo.search.guard import CONFIG_FILE
 from tl_hpo.training.intervals import Interval, intervals, resampled
 from tl_hpo.training.metrics import HEADLINE, headline, summarise
 
@@ -47,8 +50,8 @@ class Folds:
 def find_folds(run: Run) -> Folds | None:
     """Return what the folds beside ``run`` come to, itself included; None for fewer than two.
 
-    Folds are folders that differ in the number behind ``-fold`` alone. One that is of other
-    classes, or not finished, is left out.
+    Folds are folders that differ in the number behind ``-fold`` alone, and whose configurations
+    differ in ``split.fold`` alone. One that is not finished is left out.
     """
     matched = FOLD.fullmatch(run.folder.resolve().name)
     if matched is None:
@@ -58,9 +61,30 @@ def find_folds(run: Run) -> Folds | None:
         found = FOLD.fullmatch(folder.name)
         if found and found["experiment"] == matched["experiment"] and _is_finished(folder):
             runs[int(found["number"])] = read_run(folder)
-    same = {n: r for n, r in sorted(runs.items()) if r.experiment.classes == run.experiment.classes}
+    own = _configuration(run.folder)
+    same = {
+        number: fold
+        for number, fold in sorted(runs.items())
+        if _configuration(fold.folder) == own and fold.experiment.classes == run.experiment.classes
+    }
     tested = {n: r for n, r in same.items() if r.best is not None and r.best.test is not None}
-    return _of(tested) if len(tested) > 1 else None
+    return _of(tested) if len(tested) > 1 and _are_apart(tested) else None
+
+
+def _configuration(folder: Path) -> Any:
+    """Return what folds of one cross-validation share; None where nothing is known of it."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return None
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    return {**config, "split": {k: v for k, v in config["split"].items() if k != "fold"}}
+
+
+def _are_apart(runs: dict[int, Run]) -> bool:
+    """Tell whether no image was tested on twice."""
+    tested = [row.path for run in runs.values() for row in run.predictions if row.side == "test"]
+    return len(tested) == len(set(tested))
 
 
 def section(run: Run) -> list[str]:

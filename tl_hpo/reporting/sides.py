@@ -16,8 +16,8 @@ TESTED = (
     "expect on new images."
 )
 INTERVALS = (
-    "In brackets: 95 % bootstrap intervals, drawn by group within each class ({groups}), since "
-    "images of one group resemble each other."
+    "In brackets: 95 % bootstrap intervals, drawn by group ({groups}), since images of one group "
+    "resemble each other; within each class, those of few groups together."
 )
 FEW_GROUPS = 10  # below that a bootstrap is known to be too narrow
 FEW = "With so few groups the intervals are rough and rather too narrow."

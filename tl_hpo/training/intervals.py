@@ -3,7 +3,7 @@
 Images of one group, such as a video, resemble each other: they are drawn together or not at all.
 Groups are drawn within the classes (that of most of their images), since splits are stratified: a
 resample without a class would count mistakes for it as an F1 of 0. Classes of few groups are drawn
-together: by itself a class of one video would not vary at all.
+together, a single such class with the next smallest: a class of one video would not vary by itself.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -50,10 +50,9 @@ def resampled(
 
 
 def groups_per_class(target: Tensor, n_classes: int, groups: Sequence[str]) -> list[int]:
-    """Return the number of groups that each class is drawn from, [n_classes]."""
-    confusion = _by_group(target, target, n_classes, groups)
-    classes = confusion.sum(dim=2).argmax(dim=1)
-    return torch.bincount(classes, minlength=n_classes).tolist()
+    """Return the number of groups that each class occurs in, [n_classes]."""
+    occurs = _by_group(target, target, n_classes, groups).sum(dim=2) > 0
+    return occurs.sum(dim=0).tolist()
 
 
 def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequence[str]) -> Tensor:
@@ -66,7 +65,7 @@ def _by_group(predicted: Tensor, target: Tensor, n_classes: int, groups: Sequenc
 def _draws(classes: np.ndarray, seed: int) -> Iterator[Tensor]:
     """Yield how often each group is drawn, [CHUNK, G], from the class of each group, [G]."""
     rng = np.random.default_rng(seed)
-    strata = np.where(np.bincount(classes)[classes] < FEW_GROUPS, -1, classes)
+    strata = _strata(classes)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     for _ in range(RESAMPLES // CHUNK):
         drawn = np.zeros((CHUNK, len(classes)))
@@ -74,6 +73,16 @@ def _draws(classes: np.ndarray, seed: int) -> Iterator[Tensor]:
             size = len(of_stratum)
             drawn[:, of_stratum] = rng.multinomial(size, np.full(size, 1 / size), size=CHUNK)
         yield torch.from_numpy(drawn)
+
+
+def _strata(classes: np.ndarray) -> np.ndarray:
+    """Return what each group is drawn with, [G], from the class of each, [G]; -1 for the few."""
+    sizes = np.bincount(classes)
+    ordered = [label for label in np.argsort(sizes, kind="stable") if sizes[label]]
+    few = [label for label in ordered if sizes[label] < FEW_GROUPS]
+    if len(few) == 1:
+        few = ordered[:2]
+    return np.where(np.isin(classes, few), -1, classes)
 
 
 def interval(values: np.ndarray) -> Interval:
