@@ -147,6 +147,8 @@ def test_wrong_settings(command, image_folder, script, arguments, words):
         (["sampler=gpy"], ["sampler must be a known name", "gpyopt"]),
         (["pruner.threshold=2"], ["threshold", "2"]),
         (["seed=-1"], ["seed", "-1"]),
+        (["split=file", "split.file=x.csv", "seed=5000000000"], ["seed", "5000000000"]),
+        (["audit=maybe"], ["audit must be true or false", "maybe"]),
     ],
 )
 def test_wrong_searches(command, image_folder, tiny, arguments, words):

@@ -1,8 +1,12 @@
+import shutil
 import stat
 import struct
 import zipfile
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tl_hpo.data.archive import ArchiveError, NoRoomError, unpack
 
@@ -169,3 +173,26 @@ def test_no_room_is_told_before_anything_is_written(pack, tmp_path, monkeypatch)
     with pytest.raises(NoRoomError, match="100 bytes are needed, 99 are free"):
         unpack(pack(("a.txt", "x" * 100)), tmp_path / "out", LIMIT)
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_a_name_that_is_not_the_utf8_it_claims_to_be_is_no_traceback(pack, refused):
+    path = pack(("größe.txt", b"x"))
+    patched(path, "größe.txt".encode(), b"gr\xff\xff\xfe\xfee.txt")
+    assert "damaged" in refused(path, written=True)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4))
+def test_whatever_is_damaged_is_told_as_damage(pack, tmp_path, flips):
+    """Any bytes of an archive may be wrong: it unpacks, or that is said, and nothing else."""
+    path = pack(("folder/größe.txt", b"content " * 20), ("b.txt", b"other"))
+    content = bytearray(path.read_bytes())
+    for place, value in flips:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    target = tmp_path / "damaged"
+    shutil.rmtree(target, ignore_errors=True)
+    with suppress(ArchiveError):
+        unpack(path, target, LIMIT)

@@ -15,6 +15,7 @@ from tl_hpo.data.images import readable
 from tl_hpo.data.near_duplicates import near_duplicate_groups
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import Split, make_split
+from tl_hpo.data.split_settings import check_seed
 from tl_hpo.data.table import ImageTable
 from tl_hpo.files import remove_leftovers, write_text
 from tl_hpo.reporting.figures import leakage_pairs
@@ -30,6 +31,7 @@ def audit(config: DictConfig) -> Audit:
     """Audit the dataset and the split that ``config`` describes; tell and write what was found."""
     folder = run_folder()
     remove_leftovers(folder)
+    check_seed(config.seed)
     table, fingerprints, unreadable = _images(config)
     made = make_split(table, config.split, lambda _: near_duplicate_groups(fingerprints))
     found = run_audit(table, made.split, fingerprints, config.seed)

@@ -18,7 +18,7 @@ from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
-from tl_hpo.files import locked, read_csv, remove_leftovers, write_json
+from tl_hpo.files import locked, read_csv, remove_leftovers, replacing, write_json
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -46,6 +46,8 @@ def optimize(config: DictConfig) -> None:
 
 
 def _optimize(config: DictConfig, folder: Path) -> None:
+    if not isinstance(config.audit, bool):
+        raise UserError(f"audit must be true or false, got {config.audit!r}; leave it out.")
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
     data = runner.data(possible)
@@ -62,7 +64,8 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     best = experiment.run()
     runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
     experiment.record()
-    shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, folder / PREDICTIONS_FILE)
+    with replacing(folder / PREDICTIONS_FILE) as temporary:
+        shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)
     write_report(folder, _slices(experiment))
     metrics = read_run(folder).metrics
     _tell_best(folder, best, metrics.test if metrics else None, data.table.synthetic)

@@ -1,7 +1,9 @@
 """Unpacking archives of strangers: nothing outside the folder, no links, no more than it says."""
 
+import errno
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -9,6 +11,13 @@ from pathlib import Path, PurePosixPath
 
 CHUNK = 1 << 20
 ENCRYPTED = 0x1  # bit of the general purpose flags
+# What zipfile raises on damaged archives; ValueError: on names that claim to be UTF-8 and are not.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError,
+    struct.error,
+)  # fmt: skip
+# A place before the beginning of the archive, a name that no file can have.
+IMPOSSIBLE = {errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ}
 # Of the others, zipfile unpacks a chunk as a whole, however much memory that takes.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -49,7 +58,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             require_room(folder, sum(member.file_size for member in members))
             for member in members:
                 _extract(opened, member, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise ArchiveError(f"it is damaged ({error})") from error
 
 
@@ -107,11 +116,15 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
     try:
         written = _write(opened, member, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except DAMAGED as error:
         raise ArchiveError(f"its member {member.filename!r} is damaged ({error})") from error
     except (FileExistsError, NotADirectoryError) as error:
         # As on file systems that do not tell upper and lower case apart.
         raise ArchiveError(f"its member {member.filename!r} takes the place of another") from error
+    except OSError as error:
+        if error.errno not in IMPOSSIBLE:
+            raise
+        raise ArchiveError(f"its member {member.filename!r} is damaged ({error})") from error
     if written != member.file_size:
         raise ArchiveError(
             f"its member {member.filename!r} has not the {member.file_size:,} bytes that its "

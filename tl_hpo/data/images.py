@@ -180,9 +180,10 @@ def _threads() -> int:
 
 
 def _check_failures(table: ImageTable, failures: Mapping[int, str], max_unreadable: float) -> None:
-    if not 0 <= max_unreadable <= 1:
+    number = isinstance(max_unreadable, int | float) and not isinstance(max_unreadable, bool)
+    if not number or not 0 <= max_unreadable <= 1:
         raise UserError(
-            f"dataset.max_unreadable must be a share from 0 to 1, got {max_unreadable}; "
+            f"dataset.max_unreadable must be a share from 0 to 1, got {max_unreadable!r}; "
             "set dataset.max_unreadable=0.1, say."
         )
     share = len(failures) / len(table)

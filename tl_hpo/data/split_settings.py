@@ -54,7 +54,7 @@ def read_settings(cfg: Mapping[str, Any]) -> SplitSettings:
         return SplitSettings(kind, file=_file(cfg.get("file")))
     groups = cfg.get("groups")
     groups = "none" if groups is None else str(groups)
-    seed = _whole("seed", cfg.get("seed"), 0, MAX_SEED)
+    seed = check_seed(cfg.get("seed"))
     if kind == "kfold":
         folds = _whole("split.folds", cfg.get("folds"), MIN_FOLDS)
         tested = _whole("split.fold", cfg.get("fold"), 0, folds - 1)
@@ -86,6 +86,16 @@ def _check_rest(validation: float, test: float) -> None:
             "split.validation and split.test must leave a share to train on, got "
             f"{validation:g} and {test:g}; lower one of them."
         )
+
+
+def check_seed(value: Any) -> int:
+    """Return ``value`` if it can be a seed.
+
+    Raises:
+        UserError: it is no whole number from 0 to 2^32 - 1.
+
+    """
+    return _whole("seed", value, 0, MAX_SEED)
 
 
 def _whole(key: str, value: Any, low: int, high: int | None = None) -> int:

@@ -114,18 +114,18 @@ def describe_split(made: SplitTable) -> SplitSummary:
     classes = len(table.classes)
     counts = np.stack([np.bincount(table.labels[sides[s]], minlength=classes) for s in SIDES])
     images = {side: len(sides[side]) for side in SIDES}
-    sizes = _group_sizes(table.groups)
+    sizes, crossing = _group_sizes(table.groups), _crossing(made)
     return SplitSummary(
         images=images,
         got={side: number / len(table) for side, number in images.items()},
         asked=dict(made.asked),
         furthest=_furthest(counts, table.classes, made.asked),
         absent=_absent(counts, table.classes, made.asked),
-        grouped=made.grouped,
+        grouped=made.grouped and not crossing,
         groups=len(sizes),
         largest=max(sizes.values(), default=0),
         oversized=_oversized(sizes, made),
-        crossing=_crossing(made),
+        crossing=crossing,
     )
 
 

@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.data.split_settings import read_settings
+from tl_hpo.data.split_settings import check_seed, read_settings
 from tl_hpo.data.views import make_views
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.models.backbone import check_image_size, default_size
@@ -62,12 +62,10 @@ def _check_augment(config: DictConfig) -> None:
 
 
 def _check_numbers(config: DictConfig) -> None:
-    for key, least, value in (
-        ("batch_size", 2, config.batch_size),  # BatchNorm cannot train on single images
-        ("seed", 0, config.seed),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"{key} must be an integer of at least {least}, got {value!r}.")
+    check_seed(config.seed)
+    batch_size = config.batch_size  # BatchNorm cannot train on single images
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
+        raise UserError(f"batch_size must be an integer of at least 2, got {batch_size!r}.")
     share = config.dataset.max_unreadable
     if isinstance(share, bool) or not isinstance(share, (int, float)):
         raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")

@@ -212,3 +212,20 @@ def test_files_that_do_not_exist_are_told_with_those_that_cannot_be_read(
     assert "1 of 5 files cannot be read" in caplog.text
     assert missing in caplog.text
     np.testing.assert_array_equal(kept.labels, [0, 0, 1, 1])
+
+
+def test_blanks_around_labels_groups_and_splits_make_no_new_ones(load):
+    content = text((" a", "a ", "b", "b"), ("train", " train", "test", "test "),
+                   names=("path", "label", "patient", "fold"))  # fmt: skip
+    content = content.replace("q/1.png,cecum", "q/1.png, cecum ")
+    table = load(content, group_column="patient", split_column="fold")
+    assert table.classes == ("cecum", "polyp")
+    assert set(table.groups) == {"a", "b"}
+    assert set(table.official) == {"train", "test"}
+
+
+def test_images_without_a_group_are_told_by_name(load, caplog):
+    with caplog.at_level(logging.WARNING):
+        load(text(("1", "", "2", "2"), names=("path", "label", "patient")), group_column="patient")
+    assert "1 files of csv have no value in column 'patient'" in caplog.text
+    assert "p/2.png" in caplog.text

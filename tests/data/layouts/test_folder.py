@@ -1,3 +1,4 @@
+import logging
 import os
 import sys
 
@@ -86,3 +87,13 @@ def test_file_name_that_is_no_text_is_refused(plant, dataset):
     (root / "a" / os.fsdecode(b"\xff.png")).touch()
     with pytest.raises(UserError, match="valid UTF-8"):
         load_table(dataset("folder", root=root))
+
+
+def test_images_beside_the_class_folders_are_told_by_name(plant, dataset, caplog):
+    root = plant(*two("a", "b"), "loose.png", ".hidden.png")
+    (root / "notes.txt").write_text("no image")
+    with caplog.at_level(logging.WARNING):
+        assert len(load_table(dataset("folder", root=root))) == 4
+    assert "1 images of folder lie in no folder of a class and are left out (loose.png)" in (
+        caplog.text
+    )

@@ -2,14 +2,14 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
 
-from tl_hpo.data.layouts.listing import in_order, named
+from tl_hpo.data.layouts.listing import in_order, named, tell
 from tl_hpo.data.layouts.text_table import TextTable, read_table
 from tl_hpo.data.table import ImageTable, absolute_root
 from tl_hpo.errors import UserError, unknown
@@ -50,6 +50,7 @@ def load_csv(cfg: DictConfig) -> ImageTable:
     columns = _role_columns(cfg, table)
     for role in ("path", "label"):
         _refuse_empty(file, columns[role], table)
+    table = _stripped(table, [columns[role] for role in ROLES[1:] if role in columns])
     root = file.parent if cfg.root is None else absolute_root(cfg.root)
     if not root.is_dir():
         raise UserError(
@@ -87,6 +88,15 @@ def _role_columns(cfg: DictConfig, table: TextTable) -> dict[str, str]:
         if name not in table.columns:
             raise unknown(f"dataset.{role}_column", name, table.columns)
     return columns
+
+
+def _stripped(table: TextTable, names: Sequence[str]) -> TextTable:
+    """Return the table without blanks around the values of some columns: nobody sees those."""
+    columns = {
+        name: tuple(value.strip() for value in values) if name in names else values
+        for name, values in table.columns.items()
+    }
+    return replace(table, columns=columns)
 
 
 def _refuse_empty(file: Path, column: str, table: TextTable) -> None:
@@ -163,6 +173,8 @@ def _image_table(
 def _with_groups(table: ImageTable, column: str | None) -> ImageTable:
     if column is None:
         return table
+    empty = [index for index, cell in enumerate(table.columns[column]) if not cell.strip()]
+    tell(table, empty, f"have no value in column {column!r}, so each is a group of its own")
     cells = enumerate(table.columns[column])
     groups = tuple(cell if cell.strip() else table.relative(index) for index, cell in cells)
     return replace(table, groups=groups)

@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
-from tl_hpo.data.layouts.listing import folders, from_folders, in_order
-from tl_hpo.data.roots import existing_root
+from tl_hpo.data.layouts.listing import folders, from_folders, in_order, tell_left_out
+from tl_hpo.data.roots import existing_root, visible
 from tl_hpo.data.table import ImageTable
 from tl_hpo.errors import UserError
 
@@ -22,4 +22,6 @@ def load_folder(cfg: DictConfig) -> ImageTable:
             f"dataset.root must hold one folder of images per class, got {root} without any "
             "folder; put the images of each class in a folder of their own there."
         )
-    return from_folders(cfg.name, root, names)
+    table = from_folders(cfg.name, root, names)
+    tell_left_out(table, sorted(path for path in root.iterdir() if visible(path.name)))
+    return table

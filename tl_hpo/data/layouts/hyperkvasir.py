@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from tl_hpo.data.download import published_root
 from tl_hpo.data.layouts.listing import (
+    IMAGE_SUFFIXES,
     SEARCH_DEPTH,
     files,
     from_files,
@@ -18,6 +19,7 @@ from tl_hpo.data.layouts.listing import (
     levels,
     named,
     tell,
+    tell_left_out,
 )
 from tl_hpo.data.published import HYPERKVASIR, OFFICIAL_SPLIT
 from tl_hpo.data.table import ImageTable
@@ -28,7 +30,6 @@ log = logging.getLogger(__name__)
 
 LABELLED = "labeled-images"
 CLASSES = 23
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SPLIT_COLUMNS = ("file-name", "class-name", "split-index")
 
 
@@ -56,6 +57,7 @@ def load_hyperkvasir(cfg: DictConfig) -> ImageTable:
         log.warning("%s has %d classes, but %s has %d", HYPERKVASIR.title, CLASSES, base,
                     len(members))  # fmt: skip
     table = from_files(cfg.name, base, members)
+    tell_left_out(table, files(base))
     split = _split_file(cfg, root)
     return table if split is None else replace(table, official=_official(table, split))
 
@@ -64,7 +66,7 @@ def _members(base: Path) -> dict[str, list[Path]]:
     """Return the images of every class: of every folder below ``base`` that holds some itself."""
     found: dict[str, list[Path]] = {}
     for path in files(base):
-        if path.suffix.lower() in SUFFIXES and path.parent != base:
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.parent != base:
             found.setdefault(path.parent.name, []).append(path)
     return {name: found[name] for name in in_order(found)}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tl_hpo.data.download import published_root
-from tl_hpo.data.layouts.listing import from_folders, with_classes
+from tl_hpo.data.layouts.listing import files, from_folders, tell_left_out, with_classes
 from tl_hpo.data.published import KVASIR, Published
 from tl_hpo.data.table import ImageTable
 from tl_hpo.errors import UserError, unknown
@@ -36,7 +36,10 @@ def load_kvasir(cfg: DictConfig) -> ImageTable:
         raise unknown("dataset.version", version, KVASIR)
     root = published_root(cfg, KVASIR[version])
     found = with_classes(root, CLASSES, cfg.name, KVASIR[version].remedy)
-    return from_folders(cfg.name, _of_version(root, found, KVASIR[version]), CLASSES)
+    base = _of_version(root, found, KVASIR[version])
+    table = from_folders(cfg.name, base, CLASSES)
+    tell_left_out(table, files(base))
+    return table
 
 
 def _of_version(root: Path, found: list[Path], wanted: Published) -> Path:

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 SEARCH_DEPTH = 2  # folders that mirrors put between dataset.root and the classes
 NAMED = 5  # names in a message
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 
 
 def folders(root: Path) -> list[Path]:
@@ -89,6 +92,19 @@ def from_files(name: str, root: Path, members: dict[str, list[Path]]) -> ImageTa
             raise UserError(f"file names must be valid UTF-8, got {str(path)!r}; rename the file.")
     labels = np.repeat(np.arange(len(members)), [len(of_class) for of_class in members.values()])
     return ImageTable(name, root, tuple(members), paths, labels.astype(np.int64))
+
+
+def tell_left_out(table: ImageTable, candidates: Iterable[Path]) -> None:
+    """Warn of images among ``candidates``, below the root, that belong to no class."""
+    taken = set(table.paths)
+    left = [
+        path.relative_to(table.root).as_posix()
+        for path in candidates
+        if path.suffix.lower() in IMAGE_SUFFIXES and path not in taken
+    ]
+    if left:
+        log.warning("%d images of %s lie in no folder of a class and are left out (%s)",
+                    len(left), table.name, named(left))  # fmt: skip
 
 
 def named(names: Sequence[Any], limit: int = NAMED) -> str:

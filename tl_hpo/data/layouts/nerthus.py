@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from tl_hpo.data.download import published_root
-from tl_hpo.data.layouts.listing import from_folders, tell, with_classes
+from tl_hpo.data.layouts.listing import files, from_folders, tell, tell_left_out, with_classes
 from tl_hpo.data.published import NERTHUS
 from tl_hpo.data.table import ImageTable
 
@@ -29,6 +29,7 @@ def load_nerthus(cfg: DictConfig) -> ImageTable:
     root = published_root(cfg, NERTHUS)
     folder = with_classes(root, CLASSES, cfg.name, NERTHUS.remedy)[0]
     table = from_folders(cfg.name, folder, CLASSES)
+    tell_left_out(table, files(folder))
     matches = [FILE_NAME.fullmatch(path.name) for path in table.paths]
     labels, groups = table.labels.copy(), []
     for index, match in enumerate(matches):
