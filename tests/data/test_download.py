@@ -354,3 +354,18 @@ def test_the_version_of_kvasir_decides_what_is_fetched(load, data, version, capl
     message = told(load, name="kvasir", version=version, url=url)
     assert f"Kvasir v{version} must be fetched from {url}" in message
     assert str(data / KVASIR[str(version)].file) in message
+
+
+def test_whoever_interrupts_the_checking_need_not_fetch_again(load, server, data, monkeypatch):
+    import pooch.core
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pooch.core, "hash_matches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load()
+    assert len(load()) == 8
+    assert server.ranges_asked == [None]
+    assert not list(data.glob("*.part*"))

@@ -24,7 +24,9 @@ def fetch(server, part, tmp_path, quick_retries):
     server.files[NAME] = CONTENT
 
     def run(url=None):
-        ResumingDownloader(part, NAME)(url or server.url(NAME), tmp_path / "out")
+        downloader = ResumingDownloader(part, NAME)
+        downloader(url or server.url(NAME), tmp_path / "out")
+        downloader.discard()
         return (tmp_path / "out").read_bytes()
 
     return run

@@ -105,9 +105,11 @@ def _retrieve(
         try:
             got = pooch.retrieve(url, known, target.name, folder, downloader=downloader)
         except ValueError as error:  # which names the checksum that it got
+            downloader.discard()
             found = re.search(r"but got:? ([0-9a-f]{64})", str(error))
             raise _other_checksum(order, expected, found[1] if found else "another", url) from error
         os.replace(got, target)
+    downloader.discard()
 
 
 def _fetch_companion(order: Order, companion: Companion, target: Path) -> None:

@@ -70,8 +70,10 @@ class _Part:
 class ResumingDownloader:
     """Fetches a file by way of ``part``, for `pooch.retrieve`.
 
-    Bytes of an earlier call that broke are kept and not fetched again, provided that the server
-    says that they are of the same file (If-Range on ETag or Last-Modified).
+    All bytes stay in ``part`` until `discard`, which is for the caller to call once the file is
+    checked and in its place: checking gigabytes takes a while, and whoever interrupts that need not
+    fetch them again. Bytes of an earlier call are not fetched again either, provided that the
+    server says that they are of the same file (If-Range on ETag or Last-Modified).
 
     Args:
         part: where the bytes lie until all are there.
@@ -101,8 +103,11 @@ class ResumingDownloader:
                 self._fetch(session, url)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise TransferError(_reason(error)) from error
-        os.replace(self._path, output_file)
-        self._note.unlink(missing_ok=True)
+        Path(output_file).unlink(missing_ok=True)  # pooch makes an empty one
+        try:
+            os.link(self._path, output_file)
+        except OSError:  # a file system without links
+            os.replace(self._path, output_file)
 
     def discard(self) -> None:
         """Forget the bytes so far."""

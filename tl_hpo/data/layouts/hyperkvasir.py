@@ -74,7 +74,11 @@ def _members(base: Path) -> dict[str, list[Path]]:
 def _split_file(cfg: DictConfig, root: Path) -> Path | None:
     if cfg.get("official_split") is None:
         found = (folder / OFFICIAL_SPLIT.file for folder in levels(root))
-        return next((path for path in found if path.is_file()), None)
+        path = next((path for path in found if path.is_file()), None)
+        if path is None:
+            log.info("The official split, for split=official, is not there: get it from %s and put "
+                     "it at %s", OFFICIAL_SPLIT.url, root / OFFICIAL_SPLIT.file)  # fmt: skip
+        return path
     path = Path(os.path.abspath(Path(str(cfg.official_split)).expanduser()))
     if not path.is_file():
         raise UserError(
