@@ -1,6 +1,7 @@
 """Every mistake of a user: exit code 2, one line with rule, value and remedy, nothing lost."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,10 @@ def test_truncated_images(command, image_folder, tiny):
         (["trainer.accelerator=foo"], ["trainer.accelerator", "foo", "cpu"]),
         (["optimizer=sgd", "optimizer.momentum=0.9"], ["head.optimizer.momentum=..."]),
         (["model=vgg16", "image_size=32", "head.weights=no.safetensors"], ["head.weights"]),
+        (["split=null"], ["the configuration must be", "split"]),
+        (["augment=null"], ["the configuration must be", "augment"]),
+        (["augment=flip"], ["augment must be a known name", "flips"]),
+        (["imbalance=weights"], ["imbalance must be a known name", "class_weights"]),
         (["split.validation=1.5"], ["split.validation", "1.5"]),
         (["split.validation=0.5", "split.test=0.5"], ["split.test", "to train on"]),
         (["split.groups=vidoe"], ["split.groups", "'vidoe'", "video"]),
@@ -262,3 +267,10 @@ def test_a_folder_without_results_is_audited_anew(command, image_folder, tiny, m
     assert command("optimize", *arguments).code == 0
     sides = json.loads(Path("runs/folder/shared/audit.json").read_text())["sides"]
     assert sides["test"] > 0
+
+
+def test_a_best_model_that_is_gone_is_told(command, image_folder, tiny):
+    arguments = [*folder(image_folder()), *tiny, "search.n_trials=1", "search.layer_trials=1"]
+    assert command("optimize", *arguments).code == 0
+    shutil.rmtree("runs/folder/shared/best_model")
+    assert_told(command("optimize", *arguments), "best model must stay", "best_model")

@@ -90,6 +90,8 @@ def one_line(error: BaseException) -> str | None:
         return str(_missing_config(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _configuration(error)
+    if isinstance(error, ValueError) and _from_hydra(error):  # such as split=null
+        return _configuration(error)
     if isinstance(error, OSError) and error.filename and _from_hydra(error):
         return _not_writable(error.filename, error)
     return None
@@ -119,22 +121,21 @@ def _configuration(error: Exception) -> str:
     reason = top if first in top else f"{top} {first}"
     if "Lexer" in reason or "parsing" in reason or "no viable" in reason:
         reason += " (text with blanks or other signs needs quotes within quotes: \"key='my text'\")"
+    if "Config group override" in reason:  # which Hydra does not name
+        reason += f" in {', '.join(a for a in sys.argv[1:] if a.endswith('=null'))}; leave it out"
     return (
         f"the configuration must be one that Hydra can compose: {reason} (see --help, --cfg job)."
     )
 
 
-def _from_hydra(error: OSError) -> bool:
-    """Tell whether Hydra failed to make its run folder or the log file in it."""
-    trace = error.__traceback__
+def _from_hydra(error: BaseException) -> bool:
+    """Tell whether Hydra itself failed: composing, or making its run folder or the log file."""
+    files, trace = [], error.__traceback__
     while trace is not None:
-        if "hydra" in Path(trace.tb_frame.f_code.co_filename).parts:
-            inner = trace.tb_next
-            while inner is not None and inner.tb_next is not None:
-                inner = inner.tb_next
-            return inner is None or "tl_hpo" not in inner.tb_frame.f_code.co_filename
+        files.append(Path(trace.tb_frame.f_code.co_filename).parts)
         trace = trace.tb_next
-    return False
+    inside = next((n for n, parts in enumerate(files) if "hydra" in parts), None)
+    return inside is not None and not any("tl_hpo" in parts for parts in files[inside:])
 
 
 def run_folder() -> Path:

@@ -50,8 +50,11 @@ def _optimize(config: DictConfig, folder: Path) -> None:
         raise UserError(f"audit must be true or false, got {config.audit!r}; leave it out.")
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
+    begun = _continue_or_begin(config, plan.strategy, folder, held)
     data = runner.data(possible)
-    _continue_or_begin(config, plan.strategy, folder, held, data)
+    if begun:
+        _check_same_images(folder / SPLIT_FILE, data)
+        _check_same_pixels(folder / EXPERIMENT_FILE, data)
     _describe_dataset(config, folder, plan.strategy, data)
     if config.audit:
         listed = replace(data.table, groups=data.own_groups)
@@ -72,11 +75,11 @@ def _optimize(config: DictConfig, folder: Path) -> None:
 
 
 def _continue_or_begin(
-    config: DictConfig, strategy: Strategy, folder: Path, held: Sequence[str], data: TrialData
-) -> None:
-    """Hold the run folder to one configuration and one set of images.
+    config: DictConfig, strategy: Strategy, folder: Path, held: Sequence[str]
+) -> bool:
+    """Hold the run folder to one configuration and tell whether it has results already.
 
-    One without any result begins anew.
+    One without any begins anew.
     """
     begun = has_results(folder, strategy)
     if not begun:
@@ -85,9 +88,7 @@ def _continue_or_begin(
         (folder / AUDIT_FILE).unlink(missing_ok=True)  # of what may have been another split
     resolved = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))
     guard_configuration(folder, resolved, list(held))
-    if begun:
-        _check_same_images(folder / SPLIT_FILE, data)
-        _check_same_pixels(folder / EXPERIMENT_FILE, data)
+    return begun
 
 
 def _check_same_images(path: Path, data: TrialData) -> None:

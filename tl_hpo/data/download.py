@@ -56,6 +56,11 @@ def published_root(cfg: DictConfig, published: Published) -> Path:
 def _provide(order: Order) -> None:
     """Bring the archive if need be, check it, unpack it; the caller holds the lock."""
     root = order.root.resolve()  # a link may lead to an empty folder, and is to stay one
+    if root.is_mount():  # nothing can take its place
+        raise UserError(
+            f"dataset.root must be no mount point where a dataset is to be fetched, got {root}; "
+            f"set dataset.root={root / order.published.folder}."
+        )
     for path in (root, order.archive):
         remove_leftovers_of(path)
     expected = order.expected()

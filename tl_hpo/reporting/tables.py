@@ -123,7 +123,16 @@ def _class_rows(metrics: SideMetrics, classes: Sequence[str]) -> list[dict[str, 
 
 
 def _steps(trials: Sequence[Trial]) -> str:
-    header = ["step", "trials", "finished", "cancelled early", "failed", "best", "trial", "hours"]
+    header = [
+        "step",
+        "trials",
+        "finished",
+        "cancelled early",
+        "failed",
+        "best accuracy",
+        "trial",
+        "hours",
+    ]
     return table(header, [_step_row(step, own) for step, own in steps_of(trials).items()])
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from tl_hpo.config import MACHINE, OF_FETCHING, compose_trial
+from tl_hpo.errors import UserError
 from tl_hpo.training.checks import count_layers
 from tl_hpo.training.devices import release_memory
 from tl_hpo.training.judgement import (
@@ -17,7 +18,7 @@ from tl_hpo.training.judgement import (
     read_predictions,
     write_judgement,
 )
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import METRICS_FILE, Report, TrialResult
 from tl_hpo.training.saved import load_model
 from tl_hpo.training.trial import input_size, judge_images, run_trial
 from tl_hpo.training.worker import TrialData, Worker
@@ -97,7 +98,16 @@ class LocalRunner:
         """Measure the model in ``folder``, trained with ``overrides``, on the test side.
 
         That is done once, and nothing is done where there is no test side.
+
+        Raises:
+            UserError: the model is gone.
+
         """
+        if not (folder / METRICS_FILE).is_file():
+            raise UserError(
+                f"the best model must stay in {folder}, got none there; restore it, or remove the "
+                "run folder and repeat the command."
+            )
         config = self.compose(overrides)
         data = self.data(config)
         if len(data.split.test) and not is_tested(folder):
