@@ -132,3 +132,10 @@ def test_root_that_cannot_be_written_is_refused(dataset, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="can be written"):
         load_table(dataset("phantom", root=tmp_path / "file", **SMALL))
+
+
+def test_images_of_another_kind_are_not_mixed_with_synthetic_ones(plant, dataset):
+    root = plant("polyp/1.png", "normal/1.png")
+    with pytest.raises(UserError, match=r"folder of its own.*say dataset=folder dataset.root="):
+        load_table(dataset("phantom", root=root, **SMALL))
+    assert sorted(path.name for path in root.iterdir()) == ["normal", "polyp"]

@@ -105,6 +105,14 @@ def test_a_difference_is_only_explained_where_chance_does_not(
     assert words in _summary(run, tmp_path)
 
 
+def test_where_no_groups_are_known_intervals_are_said_to_be_by_image(fake_run, tmp_path):
+    run = read_run(fake_run(tested=True))
+    assert "image by image" not in _summary(run, tmp_path)
+    sides = {n: replace(side, groups=20) for n, side in run.metrics.sides().items()}
+    alone = replace(run, metrics=replace(run.metrics, **sides))
+    assert "drawn image by image" in _summary(alone, tmp_path)
+
+
 def test_few_groups_are_said_to_make_rough_intervals(fake_run, tmp_path):
     run = read_run(fake_run(tested=True))
     assert "so few groups" not in _summary(run, tmp_path)

@@ -87,6 +87,6 @@ def _write(folder: Path, found: Audit, root: Path, text: str) -> dict[str, Path]
     leakage_pairs.draw(found, root, folder / FIGURE, title)
     return {
         "text": folder / TEXT_FILE,
-        "figures": write_audit(folder, found),
+        "numbers": write_audit(folder, found),
         "pairs": folder / FIGURE,
     }

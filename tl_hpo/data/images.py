@@ -187,6 +187,11 @@ def _check_failures(table: ImageTable, failures: Mapping[int, str], max_unreadab
             "set dataset.max_unreadable=0.1, say."
         )
     share = len(failures) / len(table)
+    if share == 1 and all(reason.startswith("FileNotFoundError") for reason in failures.values()):
+        raise UserError(
+            f"dataset.root must be the folder that paths are relative to, but none of {len(table)} "
+            f"listed files exists, such as {table.paths[0]}; set dataset.root=DIR."
+        )
     if share == 1:
         raise UserError(
             f"dataset.root must hold images, but none of {len(table)} files in {table.root} can "

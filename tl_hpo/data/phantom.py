@@ -28,6 +28,7 @@ COMBINATIONS = tuple(
     found for number in range(len(FINDINGS) + 1) for found in combinations(FINDINGS, number)
 )
 JPEG_QUALITY = 92
+PREFIX = "synthetic-"  # of folders and of classes
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class PhantomSpec:
     def key(self) -> str:
         """Folder name that tells all parameters and the version of the generator."""
         return (
-            f"synthetic-v{VERSION}-c{self.classes}-n{self.images_per_class}"
+            f"{PREFIX}v{VERSION}-c{self.classes}-n{self.images_per_class}"
             f"-f{self.frames_per_video}-s{self.size}-d{self.difficulty:g}-seed{self.seed}"
         )
 
@@ -71,7 +72,7 @@ class PhantomSpec:
     def class_names(self) -> tuple[str, ...]:
         """Class names in index order."""
         return tuple(
-            "synthetic-" + ("-".join(found) or "normal") for found in COMBINATIONS[: self.classes]
+            PREFIX + ("-".join(found) or "normal") for found in COMBINATIONS[: self.classes]
         )
 
     @property
@@ -84,7 +85,8 @@ def load_phantom(cfg: DictConfig) -> ImageTable:
     """Return the phantom images of ``cfg``, made below ``cfg.root`` where they are absent.
 
     Raises:
-        UserError: a parameter outside its range, or a root that cannot be written.
+        UserError: a parameter outside its range, a root that cannot be written or holds other
+            things.
 
     """
     spec = PhantomSpec(
@@ -92,6 +94,7 @@ def load_phantom(cfg: DictConfig) -> ImageTable:
     )
     folder = absolute_root(cfg.root) / spec.key
     if not folder.is_dir():
+        _check_root(folder.parent)
         try:
             with _new_folder(folder) as temporary:
                 write_phantom(temporary, spec)
@@ -101,6 +104,16 @@ def load_phantom(cfg: DictConfig) -> ImageTable:
                 f"({error.strerror or error}); set dataset.root=DIR."
             ) from error
     return _table(cfg.name, folder, spec)
+
+
+def _check_root(root: Path) -> None:
+    """Refuse to put synthetic images among others, where they would be one more class."""
+    if root.is_dir() and any(not path.name.startswith((".", PREFIX)) for path in root.iterdir()):
+        raise UserError(
+            f"dataset=phantom, which is the default and synthetic, must have a folder of its own, "
+            f"got dataset.root={root} with other things in it; for images of your own say "
+            f"dataset=folder dataset.root={root}."
+        )
 
 
 def write_phantom(folder: Path, spec: PhantomSpec) -> None:

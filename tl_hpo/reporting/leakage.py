@@ -97,7 +97,8 @@ def warnings(audit: Audit) -> Iterator[str]:
         if leak.leaked:
             yield (
                 f"{_of(leak, side)} {_have(leak.leaked)} one nearly the same on the train side: "
-                "figures of this side are higher than those on new images will be."
+                "figures of this side are higher than those on new images will be; "
+                "split=holdout split.groups=near_duplicates keeps them together."
             )
     if audit.exact.across_classes:
         count = audit.exact.across_classes

@@ -19,6 +19,10 @@ INTERVALS = (
     "In brackets: 95 % bootstrap intervals, drawn by group ({groups}), since images of one group "
     "resemble each other; within each class, those of few groups together."
 )
+ONE_BY_ONE = (
+    "In brackets: 95 % bootstrap intervals, drawn image by image; where images resemble each other "
+    "they are too narrow."
+)
 FEW_GROUPS = 10  # below that a bootstrap is known to be too narrow
 FEW = "With so few groups the intervals are rough and rather too narrow."
 
@@ -87,6 +91,8 @@ def _about_intervals(metrics: ModelMetrics | None) -> str:
         return ""
     known = {name: side.groups for name, side in metrics.sides().items() if side.groups}
     groups = ", ".join(f"{number} on the {name} side" for name, number in known.items())
+    if all(side.groups == sum(map(sum, side.confusion)) for side in metrics.sides().values()):
+        return ONE_BY_ONE
     told = [INTERVALS.format(groups=groups)]
     if min(known.values(), default=FEW_GROUPS) < FEW_GROUPS:
         told.append(FEW)

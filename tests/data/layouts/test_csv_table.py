@@ -229,3 +229,10 @@ def test_images_without_a_group_are_told_by_name(load, caplog):
         load(text(("1", "", "2", "2"), names=("path", "label", "patient")), group_column="patient")
     assert "1 files of csv have no value in column 'patient'" in caplog.text
     assert "p/2.png" in caplog.text
+
+
+def test_a_root_below_which_no_listed_file_exists_is_told(load, tmp_path):
+    (tmp_path / "other").mkdir()
+    table = load(text(), root=tmp_path / "other")
+    with pytest.raises(UserError, match=r"none of 4 listed files exists, such as .*other/q/1\.png"):
+        DecodedStore(tmp_path / "store").images(table, 16, progress=False)
