@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tl_hpo.files import write_json
@@ -68,14 +69,17 @@ class Experiment:
     """Runs the steps of a strategy, each starting from the best of those before.
 
     Everything that is finished lies in the storage; a repeated run goes on from there.
+
+    Args:
+        storage: of the studies; by default ``study.db`` in the run folder.
     """
 
-    def __init__(self, plan: Plan, runner: Runner) -> None:
+    def __init__(self, plan: Plan, runner: Runner, storage: BaseStorage | None = None) -> None:
         self.plan = plan
         self.runner = runner
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self._storage = open_storage(plan.folder / "study.db")
+        self._storage = storage or open_storage(plan.folder / "study.db")
         self._clock = make_clock(last_elapsed(self._stored_trials()))
 
     def run(self) -> FrozenTrial:
@@ -95,7 +99,13 @@ class Experiment:
     def _run_step(self, index: int, step: Step, space: SearchSpace, n_trials: int) -> None:
         # Half of the range: samplers add a trial's number, and numpy's seeds end at 2^32.
         seed = ask_seed(self.plan.seed, index) // 2
-        sampler = make_sampler(self.plan.sampler, space.distributions, seed)
+        sampler = make_sampler(
+            self.plan.sampler,
+            space.distributions,
+            seed,
+            n_trials=n_trials,
+            conditions=space.conditions,
+        )
         study = open_study(self._storage, step.name, sampler, make_pruner(self.plan.pruner))
         self.studies[step.name] = study
         done = len(finished(study))

@@ -8,11 +8,12 @@ names others. Read from YAML:
 | ``{choices: [a, b]}`` | one of the values |
 | ``{low: 0.0001, high: 1, log: true}`` | a number, its logarithm searched evenly |
 | ``{low: 0, high: n_layers, integer: true}`` | an integer; n_layers is the chosen model's |
+| ``{…, when: {optimizer: [sgd, rmsprop]}}`` | applies where other axes have one of these values |
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.distributions import (
@@ -26,7 +27,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.overrides import merged, override
 
 N_LAYERS = "n_layers"
-_FORMS = {"choices", "low", "high", "log", "integer", "sets"}
+_FORMS = {"choices", "low", "high", "log", "integer", "sets", "when"}
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,17 @@ class Dimension:
         key: its name in the study.
         distribution: its values.
         sets: keys of the overrides that it sets.
+        when: values of other axes that it applies with, by their keys; else it sets nothing.
     """
 
     key: str
     distribution: BaseDistribution
     sets: tuple[str, ...]
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def applies(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether the axis means anything at a point of the space."""
+        return all(params[key] in values for key, values in self.when.items())
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,17 @@ class SearchSpace:
         """Return Optuna's distribution of every axis."""
         return {dimension.key: dimension.distribution for dimension in self.dimensions}
 
+    @property
+    def conditions(self) -> dict[str, Mapping[str, tuple[Any, ...]]]:
+        """Return what the axes that do not always apply need, by their keys."""
+        return {dimension.key: dimension.when for dimension in self.dimensions if dimension.when}
+
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Return the overrides that a point of the space stands for."""
         return merged(
             text
             for dimension in self.dimensions
+            if dimension.applies(params)
             for key in dimension.sets
             for text in self._override(key, params[dimension.key])
         )
@@ -93,7 +106,7 @@ def parse_space(
     Raises:
         UserError: an axis that makes no sense.
     """
-    dimensions = []
+    dimensions: list[Dimension] = []
     for key, axis in axes.items():
         if not isinstance(axis, Mapping):
             raise UserError(
@@ -102,8 +115,42 @@ def parse_space(
         sets = tuple(axis.get("sets") or (key,))
         if not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
-            dimensions.append(Dimension(key, distribution, sets))
-    return SearchSpace(tuple(dimensions), frozenset(models))
+            dimensions.append(Dimension(key, distribution, sets, _when(key, axis, axes)))
+    return SearchSpace(tuple(_searched_conditions(dimensions)), frozenset(models))
+
+
+def _when(
+    key: str, axis: Mapping[str, Any], axes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, tuple[Any, ...]]:
+    """Return the condition of an axis, checked against the axes that it speaks of."""
+    when = axis.get("when") or {}
+    if not isinstance(when, Mapping):
+        raise UserError(
+            f"when of the search space of {key} must name axes and their values, got {when}; "
+            "for example when: {optimizer: [sgd]}."
+        )
+    conditions = {}
+    for other, values in when.items():
+        known = axes.get(other, {}).get("choices")
+        wanted = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+        if known is None or axes[other].get("when") or not set(wanted) <= set(known):
+            raise UserError(
+                f"when of the search space of {key} must name an axis of choices without a "
+                f"condition of its own, and some of its choices, got {other}: {list(wanted)}."
+            )
+        conditions[str(other)] = wanted
+    return conditions
+
+
+def _searched_conditions(dimensions: Sequence[Dimension]) -> Iterator[Dimension]:
+    """Yield the axes, their conditions on what the command line holds fixed left out.
+
+    Whoever fixes ``optimizer`` knows which of its settings are still worth a search: an axis that
+    the fixed value excludes is refused by the optimizer itself.
+    """
+    searched = {dimension.key for dimension in dimensions}
+    for each in dimensions:
+        yield replace(each, when={k: v for k, v in each.when.items() if k in searched})
 
 
 def is_fixed(key: str, fixed: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -33,7 +33,7 @@ def open_storage(path: Path) -> RDBStorage:
 
 
 def open_study(
-    storage: RDBStorage, name: str, sampler: BaseSampler, pruner: BasePruner
+    storage: BaseStorage, name: str, sampler: BaseSampler, pruner: BasePruner
 ) -> optuna.Study:
     """Return the study ``name``; its interrupted trials wait to be run again.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tl_hpo.errors import UserError, unknown
@@ -33,8 +33,17 @@ def check_n_initial(n_initial: Any) -> int:
     return n_initial
 
 
+Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
+"""Of axes that do not always apply: the values of other axes that each needs, by their keys."""
+
+
 def make_sampler(
-    cfg: Mapping[str, Any], space: Mapping[str, BaseDistribution], seed: int
+    cfg: Mapping[str, Any],
+    space: Mapping[str, BaseDistribution],
+    seed: int,
+    *,
+    n_trials: int = 10,
+    conditions: Conditions | None = None,
 ) -> BaseSampler:
     """Return the sampler of a config of ``conf/sampler``, for one study.
 
@@ -45,6 +54,9 @@ def make_sampler(
         cfg: ``name`` (gpyopt, gp, tpe or random) and the options of that sampler.
         space: distributions of the search space by parameter name.
         seed: not negative.
+        n_trials: that the study is to have.
+        conditions: of the axes that do not always apply; every trial has a value for them all the
+            same, which changes nothing where they do not apply.
 
     Raises:
         UserError: an unknown name or option, or an option out of its range.
