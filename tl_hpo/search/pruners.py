@@ -73,7 +73,7 @@ class EarlyCancel(BasePruner):
         return min(share + self.margin, (share + 1.0) / 2.0)
 
 
-def make_pruner(cfg: Mapping[str, Any]) -> BasePruner:
+def make_pruner(cfg: Mapping[str, Any], *, max_epochs: int | None = None) -> BasePruner:
     """Return the pruner of a config of ``conf/pruner``: ``name`` and that pruner's options.
 
     Raises:
