@@ -144,7 +144,9 @@ def _place(axis: Dimension, earlier: Earlier) -> Any:
     named = [pair for key in axis.sets for pair in _values(key, axis.distribution, earlier)]
     name, value = named[0]
     if any(other != value for _, other in named):
-        raise _LeftOutError(f"its phases have {name}s of their own")
+        of_phases = _OF_PHASES.keys() >= set(axis.sets)
+        differ = f"its phases have {name}s of their own"
+        raise _LeftOutError(differ if of_phases else f"its values of {axis.key} differ")
     if isinstance(axis.distribution, CategoricalDistribution):
         if value not in axis.distribution.choices:
             raise _LeftOutError(f"{name} {value} is not among the candidates")
