@@ -135,8 +135,8 @@ def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
     stood = _by_name(runs, standings)
     if _name(run) in stood:
         yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[_name(run)])
-        several = len(stood) > 1
-        title = _title(run, "Best validation accuracy so far", strategy=not several)
+        several = ", all strategies" if len(stood) > 1 else ""
+        title = _title(run, f"Best validation accuracy so far{several}", strategy=not several)
         draw = partial(best_so_far.draw, stood, _name(run), title=title)
         yield folder / "best_so_far.png", draw
     epochs = _by_name(runs, lambda one: one.searched_epochs)

@@ -64,11 +64,17 @@ def _panel(
             marker="o",
             markersize=5 if name == own else 3.5,
             markevery=_changes(rows),
-            label=shortened(name, 40),
+            label=_label(name, rows, name == own),
         )
     longest = max(position(rows[-1]) for rows in strategies.values())
-    axes.set_xlim(0, 1.03 * longest or 1.0)
+    alone = all(len(rows) == 1 for rows in strategies.values())  # points, not lines
+    axes.set_xlim(0, longest * (2.0 if alone else 1.03) or 1.0)
     _mark_steps(axes, strategies[own], position)
+
+
+def _label(name: str, rows: Sequence[Standing], own: bool) -> str:
+    marked = own and len({row.step for row in rows}) > 1
+    return shortened(name, 40) + (" (its steps marked)" if marked else "")
 
 
 def _changes(rows: Sequence[Standing]) -> list[int]:
@@ -94,6 +100,7 @@ def _mark_steps(axes: Axes, rows: Sequence[Standing], position: Position) -> Non
                 fontsize=8.5,
                 color=FAINT,
                 va="bottom",
+                zorder=0.9,  # behind the lines
             )
             free = place + room
 

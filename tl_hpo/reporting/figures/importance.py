@@ -5,13 +5,12 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from tl_hpo.reporting.figures.style import PALETTE, drawing, shortened, wrapped
+from tl_hpo.reporting.figures.style import PALETTE, drawing, shortened
 from tl_hpo.reporting.importance import by_step, name_of
 from tl_hpo.reporting.records import Importance
 
 WIDTH = 7.0
-NAME_INCHES = 1.8
-NAME_SIZE = 10
+NAME_CHARACTERS = 28
 BAR_INCHES = 0.42
 STEP_INCHES = 0.45
 """What a panel needs besides its bars."""
@@ -34,7 +33,7 @@ def draw(rows: Sequence[Importance], path: Path, title: str, trials: Mapping[str
 
 def _bars(axes: Axes, rows: Sequence[Importance]) -> None:
     """Draw one step, the most important on top."""
-    names = [wrapped(name_of(row.parameter), NAME_INCHES, NAME_SIZE) for row in rows]
+    names = [_label(row.parameter) for row in rows]
     places = range(len(rows))
     shares = [100 * row.importance for row in rows]
     bars = axes.barh(places, shares, height=0.68, color=PALETTE[0])
@@ -43,3 +42,9 @@ def _bars(axes: Axes, rows: Sequence[Importance]) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+
+
+def _label(parameter: str) -> str:
+    """Return the name of a hyperparameter, its phase on a line of its own."""
+    lines = name_of(parameter).replace(" (", "\n(").splitlines()
+    return "\n".join(shortened(line, NAME_CHARACTERS) for line in lines)
