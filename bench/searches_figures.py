@@ -1,26 +1,26 @@
 """The figures of `bench.searches`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bench.regret import mean_interval, of_incumbent, over_time, simple_regret
 from bench.replay_runs import PAPER, RANDOM, Results, Runs
 from bench.replay_table import Table
 from bench.searches_tables import depth_curves
-from tl_hpo.reporting.figures.style import PALETTE, drawing, legend_below
+from tl_hpo.reporting.figures.style import FAINT, INK, PALETTE, drawing, legend_below
 
 Array = np.ndarray
 Line = Callable[[Runs], tuple[Array, Array]]
 """Returns places on the x axis [points] and values [seeds, points]."""
 
 COLOURS = (*PALETTE, "#332288", "#882255", "#999933")
+REFERENCES = {RANDOM: (FAINT, "--"), PAPER: (INK, "--"), "joint-gpyopt_paper": (INK, ":")}
 POINTS = 200  # in time
 BAND = 0.13  # opacity of the intervals
-FLOOR = 1e-3  # of a logarithmic axis: where an interval reaches zero
 
 
 def draw_all(results: Results, table: Table, folder: Path) -> None:
@@ -29,49 +29,51 @@ def draw_all(results: Results, table: Table, folder: Path) -> None:
     optimum = table.optimum()
     panels(
         runs, folder / "regret_trials.png", "Simple regret by trials", "Trials",
-        "Simple regret (validation accuracy)", lambda each: _by_trials(each, optimum), log=True,
+        "Simple regret (validation accuracy)", lambda each: _by_trials(each, optimum), regret=True,
     )  # fmt: skip
     panels(
         runs, folder / "regret_seconds.png", "Simple regret by time of training",
         "Seconds of training", "Simple regret (validation accuracy)",
-        lambda each: _by_seconds(each, optimum, table.majority_share), log=True,
+        lambda each: _by_seconds(each, optimum, table.majority_share), regret=True,
     )  # fmt: skip
-    panels(
-        runs, folder / "gap.png", "How much the incumbent's validation accuracy promises too much",
-        "Trials", "Validation minus test accuracy", _gap,
-    )  # fmt: skip
+    gaps(runs, folder / "gap.png")
     depths(table, folder / "depths.png")
 
 
 def panels(
-    runs: Mapping[str, Runs], path: Path, title: str, x: str, y: str, line: Line, log: bool = False
+    runs: Mapping[str, Runs],
+    path: Path,
+    title: str,
+    x: str,
+    y: str,
+    line: Line,
+    regret: bool = False,
 ) -> None:
     """Draw the samplers on one strategy, and the strategies with one sampler, with 95 % bands."""
-    with drawing(path, 11, 5.2, f"{title}: mean and 95 % interval over the seeds") as figure:
+    with drawing(path, 11, 5.2, f"{title} (mean, 95 % interval)") as figure:
         axes = figure.subplots(1, 2, sharey=True)
-        for each, (name, lines) in zip(axes, groups(runs).items(), strict=True):
-            for index, (label, own) in enumerate(lines.items()):
-                _band(each, *line(own), label, COLOURS[index % len(COLOURS)])
+        for each, (name, labels) in zip(axes, groups(runs).items(), strict=True):
+            colours = iter(COLOURS)
+            for search, label in labels.items():
+                style = REFERENCES.get(search) or (next(colours), "-")
+                _band(each, *line(runs[search]), label, *style)
             each.set_title(name, loc="left")
             each.set_xlabel(x)
-            if log:
-                _log_regret(each)
-            if lines:
-                each.legend(fontsize=8.5, ncols=2, loc="upper right" if log else "best")
+            each.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if labels:
+                each.legend(fontsize=9, ncols=2, loc="upper right")
         axes[0].set_ylabel(y)
+        if regret:
+            _log_regret(axes)
 
 
-def groups(runs: Mapping[str, Runs]) -> dict[str, dict[str, Runs]]:
-    """Return the lines of both panels by their labels."""
-    sampler = {
-        name.removeprefix("joint-"): own for name, own in runs.items() if name.startswith("joint-")
-    }
-    strategy = {
-        name.removesuffix("-gpyopt"): own for name, own in runs.items() if name.endswith("-gpyopt")
-    }
-    others = {"the paper's": PAPER, "joint, random": RANDOM}
-    strategy |= {label: runs[name] for label, name in others.items() if name in runs}
-    return {"Samplers, strategy joint": sampler, "Strategies, sampler gpyopt": strategy}
+def groups(runs: Mapping[str, Runs]) -> dict[str, dict[str, str]]:
+    """Return which searches the panels show, by their titles, and the labels of the lines."""
+    samplers = {name: name.removeprefix("joint-") for name in runs if name.startswith("joint-")}
+    strategies = {name: name.removesuffix("-gpyopt") for name in runs if name.endswith("-gpyopt")}
+    references = {PAPER: "the paper's", RANDOM: "joint, random"}
+    strategies |= {name: label for name, label in references.items() if name in runs}
+    return {"Samplers, strategy joint": samplers, "Strategies, sampler gpyopt": strategies}
 
 
 def _by_trials(runs: Runs, optimum: float) -> tuple[Array, Array]:
@@ -86,22 +88,48 @@ def _by_seconds(runs: Runs, optimum: float, majority_share: float) -> tuple[Arra
     return times, over_time(regret, runs.seconds, times, optimum - majority_share)
 
 
-def _gap(runs: Runs) -> tuple[Array, Array]:
-    gap = of_incumbent(runs.validation - runs.test, runs.validation)
-    return np.arange(1, gap.shape[1] + 1), gap
-
-
-def _band(axes: Axes, x: Array, values: Array, label: str, colour: str) -> None:
+def _band(axes: Axes, x: Array, values: Array, label: str, colour: str, style: str) -> None:
     mean, half = mean_interval(values)
-    axes.plot(x, mean, color=colour, linewidth=1.8, label=label)
+    axes.plot(x, mean, color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=BAND, linewidth=0)
 
 
-def _log_regret(axes: Axes) -> None:
+def _log_regret(panels: Sequence[Axes]) -> None:
+    """Make the shared y axis logarithmic, from the lowest to the highest mean."""
+    means = np.concatenate([line.get_ydata() for axes in panels for line in axes.get_lines()])
+    axes = panels[0]
     axes.set_yscale("log")
+    axes.set_ylim(0.7 * means[means > 0].min(), 1.6 * means.max())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(bottom=max(FLOOR, axes.get_ylim()[0]))
+
+
+def gaps(runs: Mapping[str, Runs], path: Path) -> None:
+    """Draw accuracies of the incumbent after all trials, and the gap between them."""
+    names = list(runs)[::-1]  # the first one on top
+    validation = [runs[name].validation.max(axis=1) for name in names]
+    test = [of_incumbent(runs[name].test, runs[name].validation)[:, -1] for name in names]
+    title = "The incumbent after all trials (mean, 95 % interval)"
+    with drawing(path, 9.5, 0.3 * len(names) + 1.8, title) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        _points(left, validation, "validation", PALETTE[0])
+        _points(left, test, "test", PALETTE[1])
+        gap = [v - t for v, t in zip(validation, test, strict=True)]
+        _points(right, gap, "validation minus test", INK)
+        right.axvline(0, color=FAINT, linewidth=1)
+        left.set_yticks(range(len(names)), names)
+        left.set_xlabel("Accuracy")
+        right.set_xlabel("Validation minus test accuracy")
+        legend_below(figure, left.get_legend_handles_labels()[0], columns=2)
+
+
+def _points(axes: Axes, values: Sequence[Array], label: str, colour: str) -> None:
+    mean, half = np.transpose([mean_interval(each) for each in values])
+    axes.errorbar(
+        mean, range(len(values)), xerr=half, fmt="o", color=colour, markersize=4.5,
+        linewidth=1.3, label=label,
+    )  # fmt: skip
 
 
 def depths(table: Table, path: Path) -> None:
@@ -123,8 +151,9 @@ def depths(table: Table, path: Path) -> None:
                         label=f"{side}, optimizer and rate {kind}",
                     )  # fmt: skip
             each.set_title(model, loc="left")
+        for each in axes[-columns:]:
+            each.set_xlabel("Share of the layers that stay frozen")
         for unused in axes[len(table.models) :]:
             unused.set_visible(False)
-        figure.supxlabel("Share of the layers that stay frozen", fontsize=11)
         figure.supylabel("Accuracy", fontsize=11)
         legend_below(figure, axes[0].get_legend_handles_labels()[0], columns=2)

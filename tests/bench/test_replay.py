@@ -1,5 +1,6 @@
 """Replays of searches on a made-up table, and the statistics over them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from scipy.interpolate import RegularGridInterpolator
 
 from bench import regret
 from bench.replay import Chosen, TableRunner, compose_search, replay
+from bench.replay_runs import Runs
 from bench.replay_table import BEST, NEAREST, OWN, Table, between
+from bench.searches import main
+from bench.searches_tables import depth_curves
 from tl_hpo.errors import UserError
 
 MODELS, OPTIMIZERS = ("net_a", "net_b"), ("adam", "sgd")
@@ -308,3 +312,91 @@ def test_a_replay_in_which_a_trial_fails_is_no_result(table, monkeypatch):
     config = compose_search(["strategy=joint", "sampler=random"], table, 3)
     with pytest.raises(RuntimeError, match="failed"):
         replay(config, table, 0)
+
+
+def sections(text):
+    """Return the rows of every table by its title."""
+    found = {}
+    for part in text.split("### ")[1:]:
+        title, *lines = part.splitlines()
+        header, _, *body = (
+            [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line
+        )
+        found[title] = [dict(zip(header, row, strict=True)) for row in body]
+    return found
+
+
+def test_searches_are_replayed_compared_and_drawn(tmp_path, capsys, monkeypatch):
+    # Describing the machine takes longer than all the rest.
+    monkeypatch.setattr("bench.searches.print_header", lambda *_: None)
+    ROWS.to_parquet(tmp_path / "table.parquet")
+    arguments = ["--table", tmp_path / "table.parquet", "--folder", tmp_path / "kept"]
+    arguments += ["--out", tmp_path / "figures", "--seeds", "3", "--trials", "8", "4"]
+    arguments += ["--workers", "1", "--only", "joint-random", "joint-tpe"]
+    main([str(each) for each in arguments])
+    printed = capsys.readouterr()
+    tables = sections(printed.out)
+    assert "0 of 6 searches are kept" in printed.err
+    kept = {
+        name: np.array(
+            [
+                json.loads(path.read_text())["validation"]
+                for path in sorted((tmp_path / "kept").glob(f"{name}-8-*/*.json"))
+            ]
+        )
+        for name in ("joint-random", "joint-tpe")
+    }
+    optimum = ROWS["validation"].max()
+    for row in tables["Simple regret by budget in trials"]:
+        for trials in (4, 8):
+            best = kept[row["search"]][:, :trials].max(axis=1)
+            assert float(row[f"{trials} trials"].split(" ")[0]) == pytest.approx(
+                np.mean(optimum - best), abs=1e-4
+            )
+    first, last = tables["Against random search (joint-random)"]
+    assert (first["search"], first["trials"], last["trials"]) == ("joint-tpe", "4", "8")
+    expected = stats.ttest_rel(kept["joint-random"].max(axis=1), kept["joint-tpe"].max(axis=1))
+    assert float(last["p (t)"]) == pytest.approx(expected.pvalue, abs=1e-3)
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {"regret_trials.png", "regret_seconds.png", "gap.png", "depths.png"}
+
+    main([str(each) for each in arguments])
+    again = capsys.readouterr()
+    assert "6 of 6 searches are kept" in again.err
+    assert sections(again.out) == tables
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "joint-oracle"], "--only must name searches, got joint-oracle"),
+        (["--table", "absent.parquet"], "the table must be a file, got absent.parquet"),
+        (["--seeds", "1"], "--seeds must be at least 2"),
+    ],
+)
+def test_what_cannot_be_replayed_is_told_in_one_line(tmp_path, capsys, arguments, message):
+    (tmp_path / "table.parquet").touch()
+    with pytest.raises(SystemExit) as left:
+        main(["--table", str(tmp_path / "table.parquet"), "--folder", str(tmp_path), *arguments])
+    assert left.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_runs_that_ended_early_have_nothing_better_than_their_best():
+    kept = [{"validation": [0.5], "test": [0.4], "seconds": [2.0], "proposal": [0.1]}]
+    runs = Runs.of(kept, 3)
+    assert regret.simple_regret(runs.validation, 1.0).tolist() == [[0.5, 0.5, 0.5]]
+    assert regret.of_incumbent(runs.test, runs.validation).tolist() == [[0.4, 0.4, 0.4]]
+    assert runs.seconds.tolist() == [[2.0, 0.0, 0.0]]
+    assert runs.first(1).validation.shape == (1, 1)
+
+
+def test_depths_show_the_best_optimizer_and_rate_by_validation(table):
+    curves = depth_curves(table, "net_a")
+    validation, test = table.finals("net_a")
+    by_depth, at_any = curves["best at each depth"], curves["best at any depth"]
+    assert by_depth[0] == pytest.approx(validation.max(axis=(0, 1)))
+    best = np.unravel_index(validation.argmax(), validation.shape)
+    assert at_any[1] == pytest.approx(test[best[0], best[1]])
