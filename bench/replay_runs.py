@@ -68,7 +68,7 @@ SEARCHES = {
         Search("joint-cmaes"),
         Search("joint-qmc"),
         Search(RANDOM),
-        Search("joint-grid", by_budget=True),
+        Search("joint-grid"),
         Search("joint_separate-gpyopt", by_budget=True),
         Search("per_model-gpyopt", by_budget=True),
         Search("shared-gpyopt", by_budget=True),

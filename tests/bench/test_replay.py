@@ -11,7 +11,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from bench import regret
 from bench.replay import Chosen, TableRunner, compose_search, replay
-from bench.replay_runs import Runs
+from bench.replay_runs import SEARCHES, Runs
 from bench.replay_table import BEST, NEAREST, OWN, Table, between
 from bench.searches import main
 from bench.searches_tables import depth_curves
@@ -305,6 +305,16 @@ def test_strategies_share_one_budget(table, strategy, trials, steps):
     config = compose_search([f"strategy={strategy}", "sampler=random"], table, trials)
     assert [step["trials"] for step in config["strategy"]["steps"]] == steps
     assert len(replay(config, table, 0)) == trials
+
+
+@pytest.mark.parametrize("name", ["joint-random", "joint-tpe", "joint-gp10"])
+def test_a_small_budget_of_a_search_without_by_budget_is_the_beginning_of_a_large_one(table, name):
+    assert not SEARCHES[name].by_budget
+    long, short = (
+        replay(compose_search(SEARCHES[name].overrides(5), table, trials), table, 3)
+        for trials in (9, 6)
+    )
+    assert [t.validation for t in short] == [t.validation for t in long[:6]]
 
 
 def test_a_replay_in_which_a_trial_fails_is_no_result(table, monkeypatch):
