@@ -31,6 +31,7 @@ from bench.searches_tables import write_all
 
 TABLE = Path(__file__).parent / "table.parquet"
 FIGURES = Path("docs/figures/searches")
+KEPT = Path("runs/.searches")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -62,7 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="what stands between recorded trials (default: linear)",
     )  # fmt: skip
     add("--out", type=Path, default=FIGURES, help=f"for the figures (default: {FIGURES})")
-    add("--folder", type=Path, required=True, help="for what is replayed so far")
+    add("--folder", type=Path, default=KEPT, help=f"for what is replayed so far (default: {KEPT})")
     options = parser.parse_args(arguments)
     options.trials = sorted(set(options.trials))
     options.searches = _chosen(options.only)
