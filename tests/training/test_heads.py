@@ -14,7 +14,8 @@ from tl_hpo.training.worker import Worker
 @pytest.fixture
 def outcome():
     records = tuple(
-        EpochRecord("head", epoch, epoch, epoch, 1.0 / epoch, 2.0, 0.5, 0.5, 0.4) for epoch in (1, 2)
+        EpochRecord("head", epoch, epoch, epoch, 1.0 / epoch, 2.0, 0.5, 0.5, 0.4)
+        for epoch in (1, 2)
     )
     predictions = Predictions(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([0.6, 0.7]))
     return PhaseOutcome(PhaseSummary(2, 1.5), records, predictions, reason="")
