@@ -19,8 +19,8 @@ from tl_hpo.search.samplers.of_space import SpaceSampler
 class SobolSampler(SpaceSampler):
     """Trial ``number`` gets that point of the Sobol sequence, scrambled (Owen, 1998) by the seed.
 
-    Optuna's QMCSampler proposes the same points, but counts them in the study: it draws the first
-    trial at random, and a trial that is asked again after a crash costs a point.
+    Optuna's QMCSampler has the same points, but counts them in the study: it draws the first trial
+    at random, and a trial that is asked again after a crash costs a point.
     """
 
     def sample_relative(
@@ -29,7 +29,7 @@ class SobolSampler(SpaceSampler):
         """Return values for all parameters of ``search_space``, within their distributions."""
         if not search_space:
             return {}
-        sequence = qmc.Sobol(len(search_space), scramble=True, rng=self.seed)
+        sequence = qmc.Sobol(len(search_space), scramble=True, seed=self.seed)  # as Optuna does
         if trial.number:  # Sobol refuses to go forward by none
             sequence.fast_forward(trial.number)
         point = sequence.random(1)[0].tolist()
