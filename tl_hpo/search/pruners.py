@@ -20,7 +20,8 @@ MAJORITY_SHARE = "majority_share"  # user attribute of a trial: share of the lar
 class EarlyCancel(BasePruner):
     """The paper's early cancel: stop a trial that has not passed a threshold after some epochs.
 
-    Once a trial has reported ``epochs`` epochs, whatever their steps, it is stopped unless one of them was above the threshold.
+    Once a trial has reported ``epochs`` epochs, whatever their steps, it is stopped unless one of
+    them was above the threshold.
     Values that are not numbers pass nothing.
 
     Args:

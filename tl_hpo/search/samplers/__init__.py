@@ -67,7 +67,7 @@ def make_sampler(
     """
     options = {str(key): value for key, value in cfg.items()}
     name = str(options.pop("name", ""))
-    makers = {**_SAMPLERS, "grid": partial(_grid, conditions=conditions)}
+    makers: dict[str, _Maker] = {**_SAMPLERS, "grid": partial(_grid, conditions=conditions)}
     if name not in makers:
         raise unknown("sampler.name", name, makers)
     return makers[name](space, seed, options)
@@ -148,7 +148,8 @@ def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return _reseeded(make, seed)
 
 
-_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
+_Maker = Callable[[Any, int, dict[str, Any]], "BaseSampler"]
+_SAMPLERS: dict[str, _Maker] = {
     "cmaes": _cmaes,
     "gpyopt": _gpyopt,
     "gp": _gp,

@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -128,7 +133,9 @@ def values_of(distribution: BaseDistribution, points: int) -> list[Any]:
     """Return the values of an axis on the grid, rising; of a category all choices, in order."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
-    axis = UnitAxis(distribution)  # type: ignore[arg-type]  # the others are numbers
+    if not isinstance(distribution, (FloatDistribution, IntDistribution)):
+        raise TypeError(f"no grid is known for {distribution!r}")
+    axis = UnitAxis(distribution)
     between = [axis.decode(i / (points - 1)) for i in range(1, points - 1)]
     # Both ends as they are: a logarithm there and back may miss the last digit.
     return sorted({axis.snap(distribution.low), *between, axis.snap(distribution.high)})
