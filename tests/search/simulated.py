@@ -18,15 +18,26 @@ from tl_hpo.training.result import (
 )
 
 LAYERS = {"densenet121": 40, "vgg16": 20, "my_timm_model": 30}
+HEAD_EPOCHS, FINETUNE_EPOCHS = 3, 3
 MODEL_GAIN = {"densenet121": 0.1, "vgg16": 0.0, "my_timm_model": 0.05}
 
 
 class SimulatedRunner:
-    """Scores a configuration by its distance from a good one; keeps what it was asked."""
+    """Scores a configuration by its distance from a good one; keeps what it was asked.
 
-    def __init__(self, fails: Callable[[int], Exception | None] = lambda n: None) -> None:
+    Args:
+        fails: what the n-th trial raises, from 1.
+        head_epochs: that a trial's head phase lasts, of `HEAD_EPOCHS` planned.
+    """
+
+    def __init__(
+        self,
+        fails: Callable[[int], BaseException | None] = lambda n: None,
+        head_epochs: Callable[[int], int] = lambda n: HEAD_EPOCHS,
+    ) -> None:
         self.asked: list[list[str]] = []
         self._fails = fails
+        self._head_epochs = head_epochs
 
     def count_layers(self, overrides: Sequence[str]) -> int:
         return LAYERS[self.model(overrides)]
@@ -66,12 +77,17 @@ class SimulatedRunner:
         return 0.8 + MODEL_GAIN[settings["model"]] - 0.9 * distance - 0.1 * abs(depth - 0.4)
 
     def _train(self, score: float, report: Report) -> int:
-        for epoch in range(1, 7):
-            value = score * (1 - 0.5**epoch)
-            record = EpochRecord("head", epoch, epoch, 1 - value, 1 - value, value, value, 0.4)
+        head = self._head_epochs(len(self.asked))
+        epochs = [("head", epoch, epoch) for epoch in range(1, head + 1)]
+        epochs += [("finetune", each, HEAD_EPOCHS + each) for each in range(1, FINETUNE_EPOCHS + 1)]
+        for number, (phase, epoch, step) in enumerate(epochs, 1):
+            value = score * (1 - 0.5**step)
+            record = EpochRecord(
+                phase, epoch, number, step, 1 - value, 1 - value, value, value, 0.4
+            )
             if report(record):
-                return -epoch
-        return 6
+                return -number
+        return len(epochs)
 
     @staticmethod
     def model(overrides: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Early cancel: the paper's rule and its relative form."""
+"""Early cancel, the paper's rule and its relative form; Optuna's pruners as a search asks them."""
 
 import math
 from pathlib import Path
@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from optuna.pruners import HyperbandPruner, MedianPruner
+from optuna.trial import TrialState
+from simulated import SimulatedRunner
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.pruners import EarlyCancel, make_pruner
+from tl_hpo.search.experiment import Experiment
+from tl_hpo.search.pruners import EarlyCancel, Hyperband, make_pruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -84,6 +88,7 @@ def test_objectives_that_are_minimised_are_refused():
         {"margin": math.inf},
         {"epochs": 0},
         {"epochs": 2.5},
+        {"epochs": True},
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(wrong):
@@ -92,10 +97,125 @@ def test_wrong_arguments_are_told_in_one_line(wrong):
     assert "\n" not in str(error.value)
 
 
-def test_configs_make_their_pruners():
-    pruner = make_pruner(OmegaConf.load(CONF / "early_cancel.yaml"))
-    assert vars(pruner) == vars(EarlyCancel())
-    assert cancelled_at(make_pruner(OmegaConf.load(CONF / "none.yaml")), [0.0] * 9) is None
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "median", "n_startup_trials": -1},
+        {"name": "median", "n_warmup_epochs": 0.5},
+        {"name": "median", "interval": 0},
+        {"name": "hyperband", "min_epochs": 0},
+        {"name": "hyperband", "reduction_factor": 1},
+        {"name": "hyperband", "max_epochs": "many"},
+        {"name": "hyperband", "max_epochs": 0},
+    ],
+)
+def test_wrong_options_are_told_in_one_line(wrong):
+    with pytest.raises(UserError, match=list(wrong)[-1]) as error:
+        make_pruner(wrong)
+    assert "\n" not in str(error.value)
+
+
+def config(name):
+    """The composed config of conf/pruner, its defaults list followed by hand."""
+    here = OmegaConf.load(CONF / f"{name}.yaml")
+    bases = [each for each in here.pop("defaults", []) if each != "_self_"]
+    return OmegaConf.merge(*map(config, bases), here)
+
+
+def test_configs_make_their_pruners_and_state_the_defaults():
+    assert vars(make_pruner(config("early_cancel"))) == vars(EarlyCancel())
+    relative = make_pruner(config("early_cancel_relative"))
+    assert vars(relative) == vars(EarlyCancel(relative=True))
+    assert vars(make_pruner(config("median"))) == vars(MedianPruner())
+    assert cancelled_at(make_pruner(config("none")), [0.0] * 9) is None
+    default, given = vars(make_pruner(config("hyperband"))), vars(Hyperband())
+    assert vars(default["_pruner"]) == vars(given["_pruner"])
+
+
+def test_every_config_of_a_pruner_can_be_made():
+    for path in CONF.glob("*.yaml"):
+        assert cancelled_at(make_pruner(config(path.stem), max_epochs=20), [0.9] * 20) is None
+
+
+def test_the_epochs_planned_are_what_auto_stands_for():
+    pruner = make_pruner({"name": "hyperband", "max_epochs": "auto"}, max_epochs=9)
+    assert vars(pruner._pruner) == vars(HyperbandPruner(max_resource=9))
+    given = make_pruner({"name": "hyperband", "max_epochs": 27}, max_epochs=9)
+    assert vars(given._pruner) == vars(HyperbandPruner(max_resource=27))
+
+
+def test_hyperband_stops_no_trial_that_is_shorter_than_its_first_epoch():
+    assert (
+        cancelled_at(
+            make_pruner({"name": "hyperband", "min_epochs": 4, "max_epochs": 3}), [0.0] * 3
+        )
+        is None
+    )
+
+
+def by_hand(pruner, name, curves):
+    """Epochs and state of trials with these curves, as Optuna has trials report and stop."""
+    study = optuna.create_study(study_name=name, direction="maximize", pruner=pruner)
+    return [_reported(study, curve) for curve in curves]
+
+
+def _reported(study, curve):
+    trial = study.ask()
+    for step, value in enumerate(curve, 1):
+        trial.report(value, step)
+        if trial.should_prune():
+            study.tell(trial, state=TrialState.PRUNED)
+            return step, "PRUNED"
+    study.tell(trial, curve[-1])
+    return len(curve), "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("options", "pruner"),
+    [
+        (["median", "pruner.n_startup_trials=2"], MedianPruner(2)),
+        (
+            [
+                "median",
+                "pruner.n_startup_trials=3",
+                "pruner.n_warmup_epochs=3",
+                "pruner.interval=2",
+            ],
+            MedianPruner(3, 3, 2),
+        ),
+        (["hyperband", "pruner.max_epochs=6"], HyperbandPruner(1, 6, 3)),
+        (
+            ["hyperband", "pruner.max_epochs=6", "pruner.reduction_factor=2"],
+            HyperbandPruner(1, 6, 2),
+        ),
+    ],
+)
+def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, run, options, pruner):
+    p = plan(f"pruner={options[0]}", *options[1:], "search.n_trials=24", "search.layer_trials=1")
+    runner = SimulatedRunner()
+    study = run(p, runner).studies["shared"]
+    scores = [runner.score(overrides) for overrides in runner.asked[:24]]
+    curves = [[score * (1 - 0.5**step) for step in range(1, 7)] for score in scores]
+    got = [(t.user_attrs["result"]["epochs"], t.state.name) for t in study.trials]
+    assert got == by_hand(pruner, "shared", curves)
+    assert {state for _, state in got} == {"PRUNED", "COMPLETE"}
+
+
+def test_samplers_see_all_trials_under_hyperband_also_after_a_restart(plan, tmp_path):
+    p = plan("pruner=hyperband", "pruner.max_epochs=6", "sampler=tpe", "sampler.n_initial=2")
+    whole = SimulatedRunner()
+    Experiment(p, whole, optuna.storages.InMemoryStorage()).run()
+
+    storage, first = optuna.storages.InMemoryStorage(), SimulatedRunner(stopped_at(5))
+    with pytest.raises(KeyboardInterrupt):
+        Experiment(p, first, storage).run()
+    second = SimulatedRunner()
+    Experiment(p, second, storage).run()
+    assert first.asked[:-1] + second.asked == whole.asked
+
+
+def stopped_at(moment):
+    return lambda n: KeyboardInterrupt() if n == moment else None
 
 
 def test_unknown_name_and_option_suggest_the_nearest():

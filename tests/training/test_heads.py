@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -12,7 +14,8 @@ from tl_hpo.training.worker import Worker
 @pytest.fixture
 def outcome():
     records = tuple(
-        EpochRecord("head", epoch, epoch, 1.0 / epoch, 2.0, 0.5, 0.5, 0.4) for epoch in (1, 2)
+        EpochRecord("head", epoch, epoch, epoch, 1.0 / epoch, 2.0, 0.5, 0.5, 0.4)
+        for epoch in (1, 2)
     )
     predictions = Predictions(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([0.6, 0.7]))
     return PhaseOutcome(PhaseSummary(2, 1.5), records, predictions, reason="")
@@ -48,6 +51,17 @@ def test_what_is_kept_comes_back(tmp_path, outcome):
     assert kept.predictions.confidence.tolist() == outcome.predictions.confidence.tolist()
     assert kept.summary == PhaseSummary(2, 0.0, reused=True)
     assert store.load("b", other) is None
+
+
+def test_a_block_kept_before_epochs_had_a_step_still_comes_back(tmp_path, outcome):
+    store, head = HeadStore(tmp_path), torch.nn.Linear(3, 2)
+    store.save("a", head, outcome)
+    path = tmp_path / "a" / "phase.json"
+    record = json.loads(path.read_text())
+    for epoch in record["records"]:
+        del epoch["step"]
+    path.write_text(json.dumps(record))
+    assert store.load("a", head).records == outcome.records
 
 
 @pytest.mark.parametrize("name", ["head.safetensors", "phase.json"])

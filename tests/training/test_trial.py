@@ -99,6 +99,16 @@ def test_early_stopping_waits_for_its_patience(trial):
     assert len(records) == min(9, best + 3)
 
 
+def test_fine_tuning_counts_its_steps_from_the_head_epochs_that_were_planned(trial):
+    _, records = trial("head.epochs=9", "head.patience=1", "finetune.epochs=2")
+    head = [r for r in records if r.phase == "head"]
+    finetune = [r for r in records if r.phase == "finetune"]
+    assert len(head) < 9
+    assert [r.step for r in head] == [r.number for r in head] == [*range(1, len(head) + 1)]
+    assert [r.number for r in finetune] == [len(head) + 1, len(head) + 2]
+    assert [r.step for r in finetune] == [10, 11]
+
+
 def test_a_cancelled_trial_is_pruned_and_keeps_its_accuracy(trial):
     result, records = trial(stop=lambda record: record.number == 3)
     assert (result.state, result.reason, result.epochs) == ("PRUNED", "early cancel", 3)

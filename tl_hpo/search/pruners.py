@@ -1,9 +1,14 @@
-"""Pruners: what stops a trial that is not worth its time."""
+"""Pruners: what stops a trial that is not worth its time.
 
-from collections.abc import Mapping
+A trial reports its objective after every epoch, at the epoch's step: fine-tuning counts from the
+head epochs that were planned, so that all trials are in the same phase at the same step.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
@@ -15,8 +20,8 @@ MAJORITY_SHARE = "majority_share"  # user attribute of a trial: share of the lar
 class EarlyCancel(BasePruner):
     """The paper's early cancel: stop a trial that has not passed a threshold after some epochs.
 
-    A trial reports its objective once per epoch, the epochs of both phases counted from 1. Once
-    ``epochs`` of them are reported, it is stopped unless one of them was above the threshold.
+    Once a trial has reported ``epochs`` epochs, whatever their steps, it is stopped unless one of
+    them was above the threshold.
     Values that are not numbers pass nothing.
 
     Args:
@@ -41,11 +46,7 @@ class EarlyCancel(BasePruner):
     ) -> None:
         _check_share("pruner.threshold", threshold)
         _check_share("pruner.margin", margin)
-        if not isinstance(epochs, int) or epochs < 1:
-            raise UserError(
-                f"pruner.epochs must be a whole number of at least 1, got {epochs}; "
-                "use pruner=none to let every trial finish"
-            )
+        _check_count("pruner.epochs", epochs, 1)
         self.threshold = threshold
         self.epochs = epochs
         self.relative = relative
@@ -73,8 +74,68 @@ class EarlyCancel(BasePruner):
         return min(share + self.margin, (share + 1.0) / 2.0)
 
 
+def median_pruner(
+    n_startup_trials: int = 5, n_warmup_epochs: int = 0, interval: int = 1
+) -> MedianPruner:
+    """Return Optuna's: stop what is worse than the median of the others at the same epoch.
+
+    Args:
+        n_startup_trials: completed trials before any is stopped, at least 0.
+        n_warmup_epochs: epochs before a trial is stopped, at least 0.
+        interval: epochs from one check to the next, at least 1.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    """
+    _check_count("pruner.n_startup_trials", n_startup_trials, 0)
+    _check_count("pruner.n_warmup_epochs", n_warmup_epochs, 0)
+    _check_count("pruner.interval", interval, 1)
+    return MedianPruner(n_startup_trials, n_warmup_epochs, interval)
+
+
+class Hyperband(BasePruner):
+    """Optuna's Hyperband (Li et al., 2018): brackets of asynchronous successive halving.
+
+    A trial's bracket follows from its number. At ``min_epochs`` times a power of
+    ``reduction_factor`` it is stopped unless it is among the best 1 / ``reduction_factor`` of
+    those of its bracket so far; brackets differ in the first such epoch. Wrapped because Optuna
+    shows samplers only the trials of one bracket, which at ten trials a search are too few to
+    learn from, and all trials until a trial has reported, so that a restart would change the next.
+
+    Args:
+        min_epochs: epochs before a trial is stopped, at least 1.
+        reduction_factor: at least 2.
+        max_epochs: planned for a trial, both phases, at least 1; fewer than ``min_epochs`` stop
+            no trial. ``auto``: those of the trials that are complete when one is first judged.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    """
+
+    def __init__(
+        self, min_epochs: int = 1, reduction_factor: int = 3, max_epochs: int | str = "auto"
+    ) -> None:
+        _check_count("pruner.min_epochs", min_epochs, 1)
+        _check_count("pruner.reduction_factor", reduction_factor, 2)
+        if max_epochs != "auto":
+            _check_count("pruner.max_epochs", max_epochs, 1)
+            max_epochs = max(min_epochs, int(max_epochs))
+        self._pruner = HyperbandPruner(min_epochs, max_epochs, reduction_factor)
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether to stop the trial now."""
+        return self._pruner.prune(study, trial)
+
+
 def make_pruner(cfg: Mapping[str, Any], *, max_epochs: int | None = None) -> BasePruner:
     """Return the pruner of a config of ``conf/pruner``: ``name`` and that pruner's options.
+
+    Args:
+        cfg: see there.
+        max_epochs: planned for a trial in both phases; what ``max_epochs: auto`` stands for.
+            Where it is not given, or 0, trials that are complete tell.
 
     Raises:
         UserError: an unknown name or option, or an option out of its range.
@@ -82,15 +143,32 @@ def make_pruner(cfg: Mapping[str, Any], *, max_epochs: int | None = None) -> Bas
     """
     options = {str(key): value for key, value in cfg.items()}
     name = str(options.pop("name", ""))
-    if name not in _OPTIONS:
-        raise unknown("pruner.name", name, _OPTIONS)
+    if name not in _PRUNERS:
+        raise unknown("pruner.name", name, _PRUNERS)
+    make = _PRUNERS[name]
+    known = inspect.signature(make).parameters
     for key in options:
-        if key not in _OPTIONS[name]:
-            raise unknown(f"option of pruner={name}", key, _OPTIONS[name])
-    return EarlyCancel(**options) if name == "early_cancel" else NopPruner()
+        if key not in known:
+            raise unknown(f"option of pruner={name}", key, known)
+    if options.get("max_epochs") == "auto" and max_epochs:
+        options["max_epochs"] = max_epochs
+    return make(**options)
 
 
-_OPTIONS = {"early_cancel": ("threshold", "epochs", "relative", "margin"), "none": ()}
+_PRUNERS: dict[str, Callable[..., BasePruner]] = {
+    "early_cancel": EarlyCancel,
+    "hyperband": Hyperband,
+    "median": median_pruner,
+    "none": NopPruner,
+}
+
+
+def _check_count(kind: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(
+            f"{kind} must be a whole number of at least {least}, got {value!r}; "
+            "use pruner=none to let every trial finish"
+        )
 
 
 def _check_share(kind: str, value: float) -> None:

@@ -38,6 +38,10 @@ class BestEpoch(L.Callback):
     A phase ends early when the loss is no longer finite (``diverged``), when ``report`` asks for
     it (``cancelled``), or when ``patience`` epochs brought nothing better.
 
+    Args:
+        earlier_epochs: that the trial has trained before this phase.
+        earlier_steps: epochs that were planned before this phase.
+
     Attributes:
         best: record of the best epoch, or None when no epoch had a finite loss.
         predictions: those of the best epoch.
@@ -52,6 +56,7 @@ class BestEpoch(L.Callback):
         majority_share: float,
         report: Report,
         earlier_epochs: int = 0,
+        earlier_steps: int = 0,
         patience: int | None = None,
     ) -> None:
         self.best: EpochRecord | None = None
@@ -63,7 +68,8 @@ class BestEpoch(L.Callback):
         self._objective = objective
         self._majority_share = majority_share
         self._report = report
-        self._earlier = earlier_epochs
+        self._earlier_epochs = earlier_epochs
+        self._earlier_steps = earlier_steps
         self._patience = patience
         self._weights: dict[str, Tensor] = {}
 
@@ -102,7 +108,8 @@ class BestEpoch(L.Callback):
         return EpochRecord(
             phase=self._phase,
             epoch=self.epochs + 1,
-            number=self._earlier + self.epochs + 1,
+            number=self._earlier_epochs + self.epochs + 1,
+            step=self._earlier_steps + self.epochs + 1,
             train_loss=float(task.train_loss.compute()),
             val_loss=float(task.val_loss.compute()),
             val_accuracy=summary["accuracy"],

@@ -71,7 +71,8 @@ class HeadStore:
 
 
 def _outcome(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> PhaseOutcome:
-    records = tuple(EpochRecord(**each) for each in record["records"])
+    # Blocks kept by earlier versions lack the step, which is the epoch in the head phase.
+    records = tuple(EpochRecord(**{"step": each["epoch"], **each}) for each in record["records"])
     predictions = Predictions(*(tensors[n] for n in ("predicted", "target", "confidence")))
     summary = PhaseSummary(record["summary"]["epochs"], 0.0, reused=True)
     return PhaseOutcome(summary, records, predictions, reason="")

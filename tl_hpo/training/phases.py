@@ -90,8 +90,9 @@ def run_phase(
         objective,
         data.majority_share,
         report,
-        earlier_epochs,
-        settings.patience,
+        earlier_epochs=earlier_epochs,
+        earlier_steps=config.head.epochs if phase is Phase.FINETUNE else 0,
+        patience=settings.patience,
     )
     task = PhaseTask(
         model,

@@ -22,7 +22,9 @@ class EpochRecord:
     Attributes:
         phase: ``head`` or ``finetune``.
         epoch: from 1 within its phase.
-        number: from 1 within the trial, over both phases.
+        number: from 1 within the trial, over both phases: epochs trained.
+        step: the same, but fine-tuning begins after the head epochs that were planned, so that
+            trials compare like with like where patience ended the head phase of some earlier.
         objective: value of the configured objective; larger is better.
         majority_share: share of the largest class on the validation side: what a classifier
             that always says that class reaches.
@@ -32,6 +34,7 @@ class EpochRecord:
     phase: str
     epoch: int
     number: int
+    step: int
     train_loss: float
     val_loss: float
     val_accuracy: float

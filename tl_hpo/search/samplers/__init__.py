@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tl_hpo.errors import UserError, unknown
@@ -12,6 +14,7 @@ from tl_hpo.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
 
 
 def ask_seed(seed: int, number: int) -> int:
@@ -51,7 +54,7 @@ def make_sampler(
     the same call after a restart goes on as if there had been none.
 
     Args:
-        cfg: ``name`` (gpyopt, gp, tpe or random) and the options of that sampler.
+        cfg: ``name`` (cmaes, gp, gpyopt, grid, qmc, random or tpe) and its options.
         space: distributions of the search space by parameter name.
         seed: not negative.
         n_trials: that the study is to have.
@@ -64,9 +67,17 @@ def make_sampler(
     """
     options = {str(key): value for key, value in cfg.items()}
     name = str(options.pop("name", ""))
-    if name not in _SAMPLERS:
-        raise unknown("sampler.name", name, _SAMPLERS)
-    return _SAMPLERS[name](space, seed, options)
+    makers: dict[str, _Maker] = {**_SAMPLERS, "grid": partial(_grid, conditions=conditions)}
+    if name not in makers:
+        raise unknown("sampler.name", name, makers)
+    return makers[name](space, seed, options)
+
+
+def exhausted(study: Study) -> bool:
+    """Tell whether the study's sampler has nothing left to propose; only a grid ever has not."""
+    from tl_hpo.search.samplers.grid import GridSampler
+
+    return isinstance(study.sampler, GridSampler) and study.sampler.exhausted(study)
 
 
 def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
@@ -85,6 +96,22 @@ def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return _reseeded(lambda each: RandomSampler(seed=each), seed)
 
 
+def _qmc(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    from tl_hpo.search.samplers.qmc import SobolSampler
+
+    _check_options(options, set())
+    return SobolSampler(space, seed)
+
+
+def _grid(
+    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None
+) -> BaseSampler:
+    from tl_hpo.search.samplers.grid import GridSampler
+
+    _check_options(options, {"points"})
+    return GridSampler(space, seed, conditions=conditions, **options)
+
+
 def _tpe(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     from optuna.samplers import TPESampler
 
@@ -99,9 +126,34 @@ def _gp(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return _reseeded(lambda each: GPSampler(seed=each, n_startup_trials=n_initial), seed)
 
 
-_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
+def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+    """Return Optuna's CMA-ES, which keeps its state in the trials and so survives a restart."""
+    from optuna.samplers import CmaEsSampler
+
+    _check_options(options, {"n_initial", "popsize"})
+    n_initial = check_n_initial(options.get("n_initial", 1))
+    popsize = _check_popsize(options.get("popsize"))
+
+    def make(each: int) -> BaseSampler:
+        with warnings.catch_warnings():  # of what is experimental there: pruned trials that count
+            warnings.simplefilter("ignore")
+            return CmaEsSampler(
+                seed=each,
+                n_startup_trials=n_initial,
+                popsize=popsize,
+                consider_pruned_trials=True,
+                warn_independent_sampling=False,  # the config says how categories are drawn
+            )
+
+    return _reseeded(make, seed)
+
+
+_Maker = Callable[[Any, int, dict[str, Any]], "BaseSampler"]
+_SAMPLERS: dict[str, _Maker] = {
+    "cmaes": _cmaes,
     "gpyopt": _gpyopt,
     "gp": _gp,
+    "qmc": _qmc,
     "random": _random,
     "tpe": _tpe,
 }
@@ -111,6 +163,15 @@ def _reseeded(make: Callable[[int], BaseSampler], seed: int) -> BaseSampler:
     from tl_hpo.search.samplers.reseeded import ReseededSampler
 
     return ReseededSampler(make, seed)
+
+
+def _check_popsize(popsize: Any) -> int | None:
+    if popsize is not None and (not isinstance(popsize, int) or popsize < 4):
+        raise UserError(
+            f"sampler.popsize must be a whole number of 4 or more, for half of a generation is "
+            f"learned from, got {popsize!r}; null leaves it to CMA-ES"
+        )
+    return popsize
 
 
 def _n_initial(options: dict[str, Any]) -> int:

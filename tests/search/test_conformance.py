@@ -1,0 +1,245 @@
+"""Every sampler of conf/sampler with every strategy of conf/strategy, all through one script."""
+
+import functools
+import itertools
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+from simulated import LAYERS, SimulatedRunner, parsed
+from threadpoolctl import threadpool_limits
+
+from tl_hpo.config import CONF_DIR, group_options, register_resolvers
+from tl_hpo.search.experiment import Experiment, Plan
+from tl_hpo.search.samplers._session import session
+from tl_hpo.search.strategy import parse_strategy
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Linear algebra this small is several times slower with a thread per core."""
+    with session(0):  # loads the libraries, so that they can be limited
+        pass
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+MODELS = ("densenet121", "vgg16")
+OPTIMIZERS = ("sgd", "rmsprop", "adam")
+TRIALS, LAYER_TRIALS, INITIAL = 4, 4, 3  # so the last of a step is what a model proposes
+
+CONDITIONAL = f"""
+name: conditional
+steps:
+  - name: conditional
+    trials: {TRIALS + 1}
+    space:
+      model: {{choices: [densenet121, vgg16]}}
+      optimizer: {{choices: [sgd, rmsprop, adam]}}
+      optimizer.lr: {{low: 0.0001, high: 1, log: true}}
+      optimizer.momentum: {{low: 0.0, high: 0.9, when: {{optimizer: [sgd, rmsprop]}}}}
+"""
+SMALL = """
+name: small
+steps:
+  - name: small
+    trials: 7
+    space:
+      model: {choices: [densenet121, vgg16]}
+      optimizer: {choices: [sgd, adam]}
+"""
+OURS = {"conditional": CONDITIONAL, "small": SMALL}
+
+SAMPLERS = sorted(group_options("sampler"))
+STRATEGIES = [*sorted(group_options("strategy")), "conditional"]
+
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+
+
+@functools.cache
+def composed(group: str, name: str) -> dict[str, Any]:
+    """A config of ``conf/GROUP`` as a command line of optimize.py composes it, short and cheap."""
+    if name in OURS:
+        found: dict[str, Any] = yaml.safe_load(OURS[name])
+        return found
+    register_resolvers()
+    overrides = [
+        f"search.n_trials={TRIALS}",
+        f"search.layer_trials={LAYER_TRIALS}",
+        f"search.models=[{','.join(MODELS)}]",
+        f"search.optimizers=[{','.join(OPTIMIZERS)}]",
+        f"{group}={name}",
+    ]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("optimize", overrides=overrides)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    quick = {"n_initial": INITIAL, "optimize_restarts": 1}
+    found = resolved[group]
+    return {**found, **{key: value for key, value in quick.items() if key in found}}
+
+
+def planned(folder: Path, sampler: str, strategy: str, seed: int = 0) -> Plan:
+    return Plan(
+        folder=folder,
+        strategy=parse_strategy(composed("strategy", strategy)),
+        overrides=["model=densenet121", "optimizer=adam", "seed=7"],
+        fixed=(),
+        models=group_options("model"),
+        sampler=composed("sampler", sampler),
+        pruner={"name": "none"},
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of an experiment: the overrides of every trial, and its studies."""
+
+    asked: Sequence[Sequence[str]]
+    studies: dict[str, optuna.Study]
+
+
+def run(plan: Plan, runner: SimulatedRunner | None = None, storage: Any = None) -> Run:
+    runner = runner or SimulatedRunner()
+    experiment = Experiment(plan, runner, storage=storage or InMemoryStorage())
+    experiment.run()
+    return Run(asked(runner, plan.folder), experiment.studies)
+
+
+def asked(runner: SimulatedRunner, folder: Path) -> list[list[str]]:
+    """The overrides of the trials, wherever their run folder lies."""
+    return [[text.replace(str(folder), "RUN") for text in overrides] for overrides in runner.asked]
+
+
+@functools.cache
+def whole(sampler: str, strategy: str) -> Run:
+    """The uninterrupted experiment, run once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(planned(Path(folder) / "run", sampler, strategy))
+
+
+@every_strategy
+@every_sampler
+def test_every_value_lies_in_its_distribution(sampler, strategy):
+    studies = whole(sampler, strategy).studies
+    assert studies
+    for study in studies.values():
+        for trial in study.trials:
+            assert trial.params
+            for name, distribution in trial.distributions.items():
+                assert distribution._contains(distribution.to_internal_repr(trial.params[name]))
+
+
+@every_strategy
+@every_sampler
+def test_every_override_is_within_what_the_search_allows(sampler, strategy):
+    asked = whole(sampler, strategy).asked
+    assert len(asked) >= TRIALS
+    for overrides in asked:
+        values = parsed(overrides)
+        assert values["model"] in MODELS
+        for key, value in values.items():
+            if key.partition("@")[0] == "optimizer":
+                assert value in OPTIMIZERS
+            elif key.endswith("optimizer.lr"):
+                assert 1e-4 <= float(value) <= 1
+        assert_layer_exists(values)
+
+
+def assert_layer_exists(values: dict[str, str]) -> None:
+    layer = values.get("delimiting_layer", "0.5")
+    if "." in layer or "e" in layer:
+        assert 0.0 <= float(layer) <= 1.0
+    else:
+        assert 0 <= int(layer) <= LAYERS[values["model"]]
+
+
+@every_sampler
+def test_an_axis_that_does_not_apply_sets_nothing(sampler):
+    for overrides in whole(sampler, "conditional").asked:
+        values = parsed(overrides)
+        assert ("optimizer.momentum" in values) == (values["optimizer"] in ("sgd", "rmsprop"))
+        assert 0 <= float(values.get("optimizer.momentum", 0)) <= 0.9
+
+
+def interrupted(plan: Plan, moment: int) -> tuple[list[list[str]], InMemoryStorage]:
+    """Run until a trial is interrupted; return what was asked until then, and the storage."""
+    runner = SimulatedRunner(lambda n: KeyboardInterrupt() if n == moment else None)
+    storage = InMemoryStorage()
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, runner, storage)
+    return asked(runner, plan.folder), storage
+
+
+@every_strategy
+@every_sampler
+def test_an_interrupted_search_goes_on_as_if_it_had_not_been(tmp_path, sampler, strategy):
+    plan = planned(tmp_path / "run", sampler, strategy)
+    before, storage = interrupted(plan, INITIAL)  # what follows, a model proposes
+    after = run(plan, storage=storage).asked
+    assert [*before[:-1], *after] == whole(sampler, strategy).asked
+    assert before[-1] == after[0]
+
+
+@every_strategy
+@every_sampler
+def test_another_seed_gives_other_proposals(tmp_path, sampler, strategy):
+    other, _ = interrupted(planned(tmp_path / "run", sampler, strategy, seed=1), INITIAL)
+    assert other != whole(sampler, strategy).asked[:INITIAL]
+
+
+@every_sampler
+def test_the_same_seed_gives_the_same_proposals(tmp_path, sampler):
+    again = run(planned(tmp_path / "run", sampler, "conditional"))
+    assert again.asked == whole(sampler, "conditional").asked
+
+
+class Flat(SimulatedRunner):
+    """All configurations are equally good."""
+
+    def score(self, overrides: Sequence[str]) -> float:
+        return 0.7
+
+
+def every_third_fails(n: int) -> Exception | None:
+    return RuntimeError("out of memory") if n % 3 == 0 else None
+
+
+@every_sampler
+def test_equal_scores_end_no_search(tmp_path, sampler):
+    study = run(planned(tmp_path / "run", sampler, "conditional"), Flat()).studies["conditional"]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * (TRIALS + 1)
+    assert len(points(study)) == TRIALS + 1
+
+
+@every_strategy
+@every_sampler
+def test_failed_trials_among_equal_ones_end_no_search(tmp_path, sampler, strategy):
+    found = run(planned(tmp_path / "run", sampler, strategy), Flat(every_third_fails))
+    states = [trial.state for study in found.studies.values() for trial in study.trials]
+    assert states.count(TrialState.FAIL) == len(states) // 3
+    assert states.count(TrialState.COMPLETE) == len(states) - len(states) // 3
+    assert all(len(points(study)) > 1 for study in found.studies.values())
+
+
+def points(study: optuna.Study) -> set[tuple[Any, ...]]:
+    return {tuple(trial.params.values()) for trial in study.trials}
+
+
+@every_sampler
+def test_a_space_that_is_explored_entirely_ends_without_an_error(tmp_path, sampler):
+    found = run(planned(tmp_path / "run", sampler, "small"))
+    everything = set(itertools.product(MODELS, ("sgd", "adam")))
+    assert points(found.studies["small"]) <= everything
+    if sampler == "grid":
+        assert points(found.studies["small"]) == everything
