@@ -66,6 +66,8 @@ def make_sampler(
     name = str(options.pop("name", ""))
     if name not in _SAMPLERS:
         raise unknown("sampler.name", name, _SAMPLERS)
+    if name == "gpyopt":
+        options |= {"n_trials": n_trials, "conditions": conditions}
     return _SAMPLERS[name](space, seed, options)
 
 
@@ -73,7 +75,8 @@ def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    known = {"n_initial", "axes", *inspect.signature(BayesianOptimizationProposer).parameters}
+    own = {"n_initial", "n_trials", "kernel", "design", "axes", "conditions"}
+    known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
     return GPyOptSampler(seed=seed, space=space, **options)
 
