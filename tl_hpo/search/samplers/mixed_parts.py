@@ -4,7 +4,9 @@ Imported inside `session` alone, as GPyOpt is. GPyOpt's model and acquisition se
 the parts see rows, with a category's index per axis.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from GPyOpt.core.task.space import Design_space
 from GPyOpt.methods import ModularBayesianOptimization
 from GPyOpt.models.base import BOModel
 from GPyOpt.optimization.acquisition_optimizer import AcquisitionOptimizer
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tl_hpo.search.samplers.candidates import Map, search
 from tl_hpo.search.samplers.expected_improvement import Output, log_improvement
@@ -139,6 +142,22 @@ class CandidateSearch(AcquisitionOptimizer):
         raise FullyExploredOptimizationDomainError("every point looked at has been tried")
 
 
+@functools.cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _on_one_thread(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the linear algebra of a method on one thread: their number changes the rounding."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with _threads().limit(limits=1, user_api="blas"):
+            return method(*args, **kwargs)
+
+    return wrapped
+
+
 class MixedOptimization(ModularBayesianOptimization):
     """Bayesian optimisation of a mixed space, sequential, on one thread.
 
@@ -169,6 +188,7 @@ class MixedOptimization(ModularBayesianOptimization):
         super().__init__(model, space, None, acquisition, evaluator, X, output.encode(Y))
         self.output = output
 
+    @_on_one_thread
     def predict(self, rows: Array) -> tuple[Array, Array, Array]:
         """Return mean, standard deviation with noise and expected improvement, in the unit of Y."""
         mean, std = self._unnormalised(*self.model.posterior.predict(rows))
@@ -181,10 +201,12 @@ class MixedOptimization(ModularBayesianOptimization):
         best, _ = self._unnormalised(self.model.get_fmin(), 0.0)
         return self.output.improvement(mean, std, float(best))
 
+    @_on_one_thread
     def largest_improvement(self) -> float:
         """Return the largest expected improvement over the space, in the unit of Y."""
         return float(self.acquisition.optimizer.ranked(self.improvement)[1][0])
 
+    @_on_one_thread
     def _compute_next_evaluations(
         self, pending_zipped_X: Any = None, ignored_zipped_X: Any = None
     ) -> Array:
@@ -192,6 +214,10 @@ class MixedOptimization(ModularBayesianOptimization):
         if pending_zipped_X is not None:
             self.model.add_pending(pending_zipped_X)
         return super()._compute_next_evaluations()
+
+    @_on_one_thread
+    def _update_model(self, normalization_type: str = "stats") -> None:
+        super()._update_model(normalization_type)
 
     @property
     def _scale(self) -> float:
