@@ -96,7 +96,8 @@ def log_h(z: Array) -> Array:
     1 - x M(x) = 1 / x^2 - 3 / x^4 + 15 / x^6 - ...
     """
     log_phi = -0.5 * z**2 - 0.5 * math.log(2.0 * math.pi)
-    near = np.log(np.exp(log_phi) + z * ndtr(z))
+    above = np.maximum(z, -1.0)
+    near = np.log(np.exp(-0.5 * above**2) / math.sqrt(2.0 * math.pi) + above * ndtr(above))
     x = np.maximum(-z, 1.0)
     tail = 1.0 - x * math.sqrt(math.pi / 2.0) * erfcx(x / math.sqrt(2.0))
     series = (1.0 - (3.0 - 15.0 / x**2) / x**2) / x**2
