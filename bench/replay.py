@@ -15,6 +15,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from bench.replay_table import FINETUNE, HEAD, Curve, Table
+from bench.table import HEAD_EPOCHS
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.overrides import key_of, override
 from tl_hpo.search.experiment import Experiment, Plan
@@ -180,6 +181,7 @@ class _Trial:
             phase=phase,
             epoch=epoch,
             number=sum(self.epochs.values()),
+            step=epoch if phase == HEAD else HEAD_EPOCHS + epoch,
             train_loss=1 - value,  # searches do not look at losses
             val_loss=1 - value,
             val_accuracy=value,

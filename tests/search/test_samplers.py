@@ -20,6 +20,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.search.samplers import ask_seed, exhausted, make_sampler
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 from tl_hpo.search.samplers.qmc import quantile
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,7 +40,7 @@ SPACE = {
     "optimizer": CategoricalDistribution(("sgd", "adam")),
     "lr": FloatDistribution(1e-4, 1.0, log=True),
 }
-NAMES = ["cmaes", "gp", "gpyopt", "grid", "qmc", "random", "tpe"]
+NAMES = ["cmaes", "gp", "gpyopt", "gpyopt_plain", "grid", "qmc", "random", "tpe"]
 
 
 def config(name):
@@ -83,15 +84,26 @@ def test_a_fresh_sampler_for_every_trial_changes_nothing(name):
 def test_the_paper_preset_has_raw_axes_and_five_random_trials():
     sampler = make_sampler(config("gpyopt_paper"), SPACE, seed=0)
     assert isinstance(sampler, GPyOptSampler)
-    assert (sampler.axes, sampler.n_initial) == ("raw", 5)
+    assert (sampler.axes, sampler.design, sampler.n_initial) == ("raw", "random", 5)
+    assert sampler.proposer == BayesianOptimizationProposer()
+
+
+def test_the_plain_preset_is_gpyopt_with_its_defaults_on_unit_axes():
+    sampler = make_sampler(config("gpyopt_plain"), SPACE, seed=0)
+    assert (sampler.axes, sampler.design, sampler.n_initial) == ("unit", "random", 5)
+    assert sampler.proposer == BayesianOptimizationProposer()
 
 
 def test_the_config_states_the_defaults_of_the_class():
     options = {k: v for k, v in config("gpyopt").items() if k != "name"}
     sampler, default = GPyOptSampler(seed=0, **options), GPyOptSampler(seed=0)
     assert sampler.proposer == default.proposer
-    assert (sampler.axes, sampler.n_initial) == (default.axes, default.n_initial)
-    assert set(options) == {"n_initial", "axes", *vars(default.proposer)}
+    for name in ("axes", "design", "n_initial"):
+        assert getattr(sampler, name) == getattr(default, name)
+    own = {"n_initial", "kernel", "design", "axes"}
+    choices = {key: value for key, value in options.items() if key not in own}
+    assert own <= set(options)
+    assert choices == vars(BayesianOptimizationProposer())
 
 
 def test_unknown_name_and_option_suggest_the_nearest():

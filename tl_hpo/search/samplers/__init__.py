@@ -67,10 +67,13 @@ def make_sampler(
     """
     options = {str(key): value for key, value in cfg.items()}
     name = str(options.pop("name", ""))
-    makers: dict[str, _Maker] = {**_SAMPLERS, "grid": partial(_grid, conditions=conditions)}
-    if name not in makers:
-        raise unknown("sampler.name", name, makers)
-    return makers[name](space, seed, options)
+    if name not in _SAMPLERS:
+        raise unknown("sampler.name", name, _SAMPLERS)
+    if name == "gpyopt":
+        options["n_trials"] = n_trials
+    if name in ("gpyopt", "grid"):  # the others learn what an axis that does not apply is worth
+        options["conditions"] = conditions
+    return _SAMPLERS[name](space, seed, options)
 
 
 def exhausted(study: Study) -> bool:
@@ -84,7 +87,8 @@ def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    known = {"n_initial", "axes", *inspect.signature(BayesianOptimizationProposer).parameters}
+    own = {"n_initial", "n_trials", "kernel", "design", "axes", "conditions"}
+    known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
     return GPyOptSampler(seed=seed, space=space, **options)
 
@@ -103,13 +107,11 @@ def _qmc(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return SobolSampler(space, seed)
 
 
-def _grid(
-    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None
-) -> BaseSampler:
+def _grid(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.grid import GridSampler
 
-    _check_options(options, {"points"})
-    return GridSampler(space, seed, conditions=conditions, **options)
+    _check_options(options, {"points", "conditions"})
+    return GridSampler(space, seed, **options)
 
 
 def _tpe(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
@@ -154,6 +156,7 @@ _SAMPLERS: dict[str, _Maker] = {
     "gpyopt": _gpyopt,
     "gp": _gp,
     "qmc": _qmc,
+    "grid": _grid,
     "random": _random,
     "tpe": _tpe,
 }
