@@ -15,7 +15,6 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from bench.replay_table import FINETUNE, HEAD, Curve, Table
-from bench.table import HEAD_EPOCHS
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.overrides import key_of, override
 from tl_hpo.search.experiment import Experiment, Plan
@@ -128,7 +127,7 @@ class TableRunner:
     ) -> TrialResult:
         """Report the epochs of a trial until they are over or ``report`` ends it."""
         chosen, table = Chosen.of(overrides), self._table
-        trial = _Trial(report, table.majority_share)
+        trial = _Trial(report, table.majority_share, table.head_epochs)
         block = self._blocks.get(chosen.block) if chosen.block else None
         if chosen.epochs[0]:
             trial.train(HEAD, table.head(chosen.model, *chosen.head))
@@ -150,13 +149,14 @@ class TableRunner:
 class _Trial:
     """A trial that runs."""
 
-    def __init__(self, report: Report, majority_share: float) -> None:
+    def __init__(self, report: Report, majority_share: float, head_epochs: int) -> None:
         self.reached = (majority_share, majority_share)  # nothing is trained yet
         self.cancelled = False
         self.epochs = {HEAD: 0, FINETUNE: 0}
         self.spent = {HEAD: 0.0, FINETUNE: 0.0}
         self._report = report
         self._majority_share = majority_share
+        self._head_epochs = head_epochs
 
     @property
     def seconds(self) -> float:
@@ -181,7 +181,7 @@ class _Trial:
             phase=phase,
             epoch=epoch,
             number=sum(self.epochs.values()),
-            step=epoch if phase == HEAD else HEAD_EPOCHS + epoch,
+            step=epoch if phase == HEAD else self._head_epochs + epoch,
             train_loss=1 - value,  # searches do not look at losses
             val_loss=1 - value,
             val_accuracy=value,

@@ -24,7 +24,7 @@ Array = np.ndarray
 HEAD, FINETUNE = "head", "finetune"
 OWN, BEST = "own", "best"  # the block that fine-tuning starts from
 LINEAR, NEAREST = "linear", "nearest"  # what stands between grid points
-LAYERS, MAJORITY_SHARE = 100, 0.3  # where the file beside the table does not tell
+LAYERS, MAJORITY_SHARE, HEAD_EPOCHS = 100, 0.3, 10  # where the file beside the table does not tell
 CLOSE = 1e-9  # of a grid point: numbers come back from text and logarithms
 
 
@@ -103,11 +103,13 @@ class Table:
         rates, depths: of the grid, ascending.
         layers: number of layers of every model.
         majority_share: accuracy of always naming the largest class.
+        head_epochs: planned for the head phase.
         blocks: the best validation accuracy after any head phase, by model.
 
     Args:
         rows: one per epoch, columns as in `bench.table`.
-        about: what stands beside the table: ``layers`` of the models, ``majority_share``.
+        about: what stands beside the table: ``layers`` of the models, ``majority_share``,
+                ``head_epochs``.
         how: ``linear`` or ``nearest``.
 
     Raises:
@@ -124,6 +126,7 @@ class Table:
         self.rates = np.sort(rows["lr"].unique())
         self.depths = np.sort(rows.loc[rows["phase"] == FINETUNE, "depth"].unique())
         self.layers = dict.fromkeys(self.models, LAYERS) | dict(about.get("layers", {}))
+        self.head_epochs = int(about.get("head_epochs", HEAD_EPOCHS))
         self.majority_share = float(about.get("majority_share", MAJORITY_SHARE))
         self._how = how
         self._curves = _curves(rows)

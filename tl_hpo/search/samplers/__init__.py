@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tl_hpo.errors import UserError, unknown
