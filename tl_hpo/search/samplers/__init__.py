@@ -67,18 +67,26 @@ def make_sampler(
     if name not in _SAMPLERS:
         raise unknown("sampler.name", name, _SAMPLERS)
     if name == "gpyopt":
-        options |= {"n_trials": n_trials, "conditions": conditions}
+        return _gpyopt(space, seed, options, n_trials, conditions)
     return _SAMPLERS[name](space, seed, options)
 
 
-def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _gpyopt(
+    space: Any,
+    seed: int,
+    options: dict[str, Any],
+    n_trials: int = 10,
+    conditions: Conditions | None = None,
+) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    own = {"n_initial", "n_trials", "kernel", "design", "axes", "conditions"}
+    own = {"n_initial", "kernel", "design", "axes"}
     known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
-    return GPyOptSampler(seed=seed, space=space, **options)
+    return GPyOptSampler(
+        seed=seed, space=space, n_trials=n_trials, conditions=conditions, **options
+    )
 
 
 def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
