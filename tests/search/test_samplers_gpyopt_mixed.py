@@ -203,11 +203,13 @@ def test_no_expected_improvement_as_long_as_there_is_no_model():
 @pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
 def test_expected_improvement_vanishes_as_the_search_goes_on(kernel):
     space = {"lr": SPACE["lr"]}
-    early, late = (
-        studied(n, space, lambda p: accuracy({"model": "vgg16", "depth": 0.3, **p}), kernel=kernel)
+    sampler = GPyOptSampler(seed=0, space=space, kernel=kernel)
+    before, after = (
+        sampler.expected_improvement(
+            studied(n, space, lambda p: accuracy({"model": "vgg16", "depth": 0.3, **p}))
+        )
         for n in (4, 20)
     )
-    before, after = (each.sampler.expected_improvement(each) for each in (early, late))
     assert 1 > before > after >= 0
     assert after < 0.002
 
@@ -228,8 +230,8 @@ def test_expected_improvement_is_the_largest_of_the_surrogate():
 
 
 def test_other_acquisitions_have_no_expected_improvement():
-    study = studied(6, kernel="gpyopt", acquisition_type="LCB")
-    assert study.sampler.expected_improvement(study) is None
+    sampler = GPyOptSampler(seed=0, space=SPACE, kernel="gpyopt", acquisition_type="LCB")
+    assert sampler.expected_improvement(studied(6)) is None
 
 
 @pytest.mark.parametrize("n_threads", [2])

@@ -69,9 +69,9 @@ def make_sampler(
     if name not in _SAMPLERS:
         raise unknown("sampler.name", name, _SAMPLERS)
     if name == "gpyopt":
-        options["n_trials"] = n_trials
-    if name in ("gpyopt", "grid"):  # the others learn what an axis that does not apply is worth
-        options["conditions"] = conditions
+        return _gpyopt(space, seed, options, n_trials, conditions)
+    if name == "grid":
+        return _grid(space, seed, options, conditions)
     return _SAMPLERS[name](space, seed, options)
 
 
@@ -82,14 +82,22 @@ def exhausted(study: Study) -> bool:
     return isinstance(study.sampler, GridSampler) and study.sampler.exhausted(study)
 
 
-def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _gpyopt(
+    space: Any,
+    seed: int,
+    options: dict[str, Any],
+    n_trials: int = 10,
+    conditions: Conditions | None = None,
+) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    own = {"n_initial", "n_trials", "kernel", "design", "axes", "conditions"}
+    own = {"n_initial", "kernel", "design", "axes"}
     known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
-    return GPyOptSampler(seed=seed, space=space, **options)
+    return GPyOptSampler(
+        seed=seed, space=space, n_trials=n_trials, conditions=conditions, **options
+    )
 
 
 def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
@@ -106,11 +114,13 @@ def _qmc(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return SobolSampler(space, seed)
 
 
-def _grid(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _grid(
+    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None = None
+) -> BaseSampler:
     from tl_hpo.search.samplers.grid import GridSampler
 
-    _check_options(options, {"points", "conditions"})
-    return GridSampler(space, seed, **options)
+    _check_options(options, {"points"})
+    return GridSampler(space, seed, conditions=conditions, **options)
 
 
 def _tpe(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
@@ -149,8 +159,7 @@ def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return _reseeded(make, seed)
 
 
-_Maker = Callable[[Any, int, dict[str, Any]], "BaseSampler"]
-_SAMPLERS: dict[str, _Maker] = {
+_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
     "cmaes": _cmaes,
     "gpyopt": _gpyopt,
     "gp": _gp,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, ndtr
+from scipy.special import erfcx, log_ndtr, ndtr
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class LogErrorOutput:
         """Return e^c Phi((c - m) / s) - e^(m + s^2 / 2) Phi((c - m - s^2) / s)."""
         s = np.maximum(s, np.finfo(float).tiny)
         z = (c - m) / s
-        gain = math.exp(c) * ndtr(z) - np.exp(m + 0.5 * s**2) * ndtr(z - s)
+        gain = math.exp(c) * ndtr(z) - np.exp(m + 0.5 * s**2 + log_ndtr(z - s))
         return np.maximum(gain, 0.0)
 
 
