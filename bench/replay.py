@@ -18,6 +18,8 @@ from bench.replay_table import FINETUNE, HEAD, Curve, Table
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.overrides import key_of, override
 from tl_hpo.search.experiment import Experiment, Plan
+from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+from tl_hpo.search.step import StepRun
 from tl_hpo.search.strategy import parse_strategy
 from tl_hpo.search.study import REASON
 from tl_hpo.training.result import HEAD_FILE, EpochRecord, PhaseSummary, Report, TrialResult
@@ -208,19 +210,39 @@ class _Trial:
 
 
 class _Unwritten(Experiment):
-    """An experiment that leaves no files."""
+    """An experiment that leaves no files.
+
+    Args:
+        start: trials of every study that are given to it: the initial design of ``gpyopt`` with
+            the same seed, so that two samplers begin with the same points.
+
+    """
+
+    def __init__(self, plan: Plan, runner: TableRunner, start: int) -> None:
+        super().__init__(plan, runner, InMemoryStorage())
+        self._start = start
 
     def record(self) -> None:
         """Write nothing."""
 
+    def _step_run(self, *args: Any, **kwargs: Any) -> StepRun:
+        run = super()._step_run(*args, **kwargs)
+        space = run.space.distributions
+        design = GPyOptSampler(seed=run.seed, space=space, n_initial=max(self._start, 1))
+        study = optuna.create_study(sampler=design)
+        for _ in range(self._start):
+            run.study.enqueue_trial(study.ask(fixed_distributions=space).params)
+        return run
 
-def replay(config: Mapping[str, Any], table: Table, seed: int) -> list[Replayed]:
+
+def replay(config: Mapping[str, Any], table: Table, seed: int, start: int = 0) -> list[Replayed]:
     """Run an experiment on the table and return its trials in the order of training.
 
     Args:
         config: what `compose_search` returns.
         table: of recorded trials.
         seed: of the search.
+        start: trials that come from gpyopt's initial design, whatever the sampler.
 
     Raises:
         RuntimeError: some trial failed, which none of the table does.
@@ -231,7 +253,7 @@ def replay(config: Mapping[str, Any], table: Table, seed: int) -> list[Replayed]
     runner = TableRunner(table)
     with tempfile.TemporaryDirectory() as folder:
         plan = replace(make_plan(config), folder=Path(folder) / "run", seed=seed)
-        experiment = _Unwritten(plan, runner, InMemoryStorage())
+        experiment = _Unwritten(plan, runner, start)
         experiment.run()
     _check(experiment)
     return runner.trials

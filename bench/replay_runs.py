@@ -17,11 +17,12 @@ from bench.common import REPOSITORY, say
 from bench.replay import compose_search, replay
 from bench.replay_table import read_table
 from tl_hpo.files import write_json
+from tl_hpo.search.samplers.design import n_initial_of
 
 Array = np.ndarray
 
 RANDOM, PAPER, OURS = "joint-random", "shared-gpyopt_paper", "joint-gpyopt"
-SAME_START = "joint-gp"  # as many random trials first as gpyopt has
+SAME_START = "joint-gp"  # its first trials are gpyopt's initial design
 LINEAR_RATES = "search.lr.log=false"  # the paper's axis
 CODE = ("tl_hpo/search", "bench/replay.py", "bench/replay_table.py")  # what results depend on
 
@@ -49,11 +50,10 @@ class Search:
         """Return the name of its sampler in the tables."""
         return self.name.partition("-")[2]
 
-    def overrides(self, start: int) -> tuple[str, ...]:
-        """Return the overrides of optimize.py; ``start``: gpyopt's number of initial trials."""
+    def overrides(self) -> tuple[str, ...]:
+        """Return the overrides of optimize.py."""
         config = self.sampler.removesuffix("10")
-        more = [f"sampler.n_initial={start}"] if self.name == SAME_START else []
-        return (f"strategy={self.strategy}", f"sampler={config}", *self.more, *more)
+        return (f"strategy={self.strategy}", f"sampler={config}", *self.more)
 
 
 SEARCHES = {
@@ -177,7 +177,8 @@ def _sources(path: Path) -> list[Path]:
 
 def _run(task: _Task) -> None:
     config = _config(task.table, task.between, task.search, task.trials)
-    trials = replay(config, read_table(task.table, task.between), task.seed)
+    start = config["sampler"]["n_initial"] if task.search.name == SAME_START else 0
+    trials = replay(config, read_table(task.table, task.between), task.seed, start)
     names = ("validation", "test", "seconds", "proposal")
     write_json(task.path, {name: [getattr(each, name) for each in trials] for name in names})
 
@@ -185,16 +186,11 @@ def _run(task: _Task) -> None:
 @functools.cache  # in every process: composing takes longer than many a search
 def _config(table: Path, between: str, search: Search, trials: int) -> dict[str, Any]:
     rows = read_table(table, between)
-    start = compose_search(SEARCHES[OURS].overrides(0), rows, trials)["sampler"]["n_initial"]
-    return compose_search(search.overrides(_number(start, trials)), rows, trials)
-
-
-def _number(start: Any, trials: int) -> int:
-    if start != "auto":
-        return int(start)
-    from tl_hpo.search.samplers.design import n_initial_of
-
-    return n_initial_of(start, trials)
+    config = compose_search(search.overrides(), rows, trials)
+    if search.name == SAME_START:
+        ours = compose_search(SEARCHES[OURS].overrides(), rows, trials)["sampler"]
+        config["sampler"]["n_initial"] = n_initial_of(ours["n_initial"], trials)
+    return config
 
 
 def _collected(options: argparse.Namespace, tasks: Sequence[_Task]) -> Results:

@@ -311,7 +311,7 @@ def test_strategies_share_one_budget(table, strategy, trials, steps):
 def test_a_small_budget_of_a_search_without_by_budget_is_the_beginning_of_a_large_one(table, name):
     assert not SEARCHES[name].by_budget
     long, short = (
-        replay(compose_search(SEARCHES[name].overrides(5), table, trials), table, 3)
+        replay(compose_search(SEARCHES[name].overrides(), table, trials), table, 3)
         for trials in (9, 6)
     )
     assert [t.validation for t in short] == [t.validation for t in long[:6]]
@@ -410,3 +410,13 @@ def test_depths_show_the_best_optimizer_and_rate_by_validation(table):
     assert by_depth[0] == pytest.approx(validation.max(axis=(0, 1)))
     best = np.unravel_index(validation.argmax(), validation.shape)
     assert at_any[1] == pytest.approx(test[best[0], best[1]])
+
+
+def test_the_same_start_is_gpyopts_initial_design(table):
+    ours = compose_search(["strategy=joint", "sampler=gpyopt", "sampler.n_initial=3"], table, 5)
+    theirs = compose_search(["strategy=joint", "sampler=random"], table, 5)
+    first = replay(ours, table, 4)[:3]
+    same, other = replay(theirs, table, 4, start=3), replay(theirs, table, 4)
+    scores = [each.validation for each in first]
+    assert [each.validation for each in same[:3]] == scores
+    assert [each.validation for each in other[:3]] != scores
