@@ -29,7 +29,8 @@ from torchvision.datasets import ImageFolder
 from tl_hpo.data.split import Split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.models.backbone import normalisation
-from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
+from tl_hpo.models.delimiting import resolve_delimiting_layer
+from tl_hpo.models.layers import layers_of
 from tl_hpo.training.phases import make_optimizer
 from tl_hpo.training.trial import input_size
 

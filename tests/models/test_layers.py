@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tl_hpo.config import compose_trial
 from tl_hpo.errors import UserError
 from tl_hpo.models.backbone import create_on_meta
-from tl_hpo.models.layers import format_layers, layers_of, resolve_delimiting_layer
+from tl_hpo.models.delimiting import resolve_delimiting_layer
+from tl_hpo.models.layers import format_layers, layers_of
 
 # Trainable parameters: the published table, with the differences of timm that are known.
 PAPER_MODELS = {

@@ -5,6 +5,7 @@ import pytest
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.__main__ import main
 from tl_hpo.reporting.report import write_report
+from tl_hpo.search.importance import write_importance
 from tl_hpo.search.slices import Slice
 
 pytestmark = pytest.mark.usefixtures("instant")
@@ -16,7 +17,9 @@ FIGURES = {
     "mistaken_pairs.png",
     "convergence_shared.png",
     "convergence_layer.png",
+    "best_so_far.png",
 }
+TABLES = {"per_class.csv", "summary.md", "best_so_far.csv"}
 SLICE = Slice("a", "lr", True, x=[0.1, 1], mean=[0.5, 0.6], std=[0.1, 0.1], acquisition=[0, 1])
 
 
@@ -28,7 +31,7 @@ def _names(paths):
 def test_writes_every_table_and_figure(fake_run):
     folder = fake_run()
     names = _names(write_report(folder, {"shared": [SLICE], "layer": []}))
-    assert names == {*FIGURES, "per_class.csv", "summary.md", "acquisition_shared.png"}
+    assert names == {*FIGURES, *TABLES, "acquisition_shared.png"}
     assert {path.name for path in (folder / "figures").iterdir()} == {
         *FIGURES,
         "acquisition_shared.png",
@@ -43,6 +46,25 @@ def test_strategies_of_a_dataset_are_drawn_together(fake_run):
     assert "| validation accuracy, strategy separate | 0.63 | 0." in (
         folder / "summary.md"
     ).read_text(encoding="utf-8")
+
+
+def test_best_so_far_of_the_strategies_is_drawn_together(fake_run, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "tl_hpo.reporting.figures.best_so_far.draw",
+        lambda strategies, own, path, title: drawn.append((set(strategies), own, title)),
+    )
+    fake_run("separate", seed=1)
+    write_report(fake_run("shared", images=False))
+    title = "Best validation accuracy so far, all strategies · kvasir"
+    assert drawn == [({"shared", "separate"}, "shared", title)]
+
+
+def test_importance_is_drawn_where_the_search_wrote_it(fake_run):
+    folder = fake_run(images=False)
+    write_importance(folder / "importance.csv", {"shared": {"model": 0.6, "optimizer.lr": 0.4}})
+    assert "importance.png" in _names(write_report(folder))
+    assert "## What mattered" in (folder / "summary.md").read_text(encoding="utf-8")
 
 
 def test_experiment_on_other_images_is_not_compared(fake_run):
@@ -68,7 +90,8 @@ def test_only_what_the_files_allow(fake_run):
     for name in ("curves.csv", "predictions.csv", "split.csv", "best_model/metrics.json"):
         (folder / name).unlink()
     names = _names(write_report(folder))
-    assert names == {"summary.md", "convergence_shared.png", "convergence_layer.png"}
+    convergence = {"convergence_shared.png", "convergence_layer.png"}
+    assert names == {"summary.md", "best_so_far.csv", "best_so_far.png", *convergence}
 
 
 def test_step_name_cannot_leave_the_folder(fake_run):

@@ -1,19 +1,26 @@
 """Experiments on a simulated objective."""
 
+import hashlib
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from sqlalchemy import event
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from simulated import Layered
 
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.search.experiment import Experiment, Plan
 from tl_hpo.search.strategy import parse_strategy
+from tl_hpo.search.study import open_storage
 
 
 @pytest.fixture
@@ -51,3 +58,61 @@ def run() -> Callable[[Plan, Any], Any]:
         return experiment
 
     return go
+
+
+class Past:
+    """Earlier experiments, each run to its end; the value of a call is its run folder.
+
+    One that has been run with the same arguments before is copied.
+    """
+
+    def __init__(self, plan: Callable[..., Plan], parent: Path, kept: Path) -> None:
+        self._plan, self._parent, self._kept = plan, parent, kept
+
+    def __call__(
+        self,
+        strategy: str,
+        *overrides: str,
+        name: str = "earlier",
+        seed: int = 0,
+        runner: Any = None,
+        change: Callable[[Plan], Plan] = lambda plan: plan,
+    ) -> Path:
+        plan = self._plan(f"strategy={strategy}", "search.optimizers=[sgd,adam,nadam]", *overrides)
+        plan = change(replace(plan, folder=self._parent / name, seed=seed))
+        if runner is not None:
+            return self._run(plan, runner)
+        kept = (
+            self._kept
+            / hashlib.sha256(repr((plan.strategy, plan.pruner, seed)).encode()).hexdigest()
+        )
+        if not kept.exists():
+            self._run(replace(plan, folder=kept), Layered())
+        shutil.copytree(kept, plan.folder)
+        return plan.folder
+
+    @staticmethod
+    def _run(plan: Plan, runner: Any) -> Path:
+        plan.folder.mkdir()
+        storage = open_storage(plan.folder / "study.db")
+
+        @event.listens_for(storage.engine, "connect")
+        def hurry(connection: Any, _: Any) -> None:  # nobody pulls the plug on a test
+            connection.execute("PRAGMA synchronous = OFF")
+
+        storage.engine.dispose()
+        try:
+            Experiment(plan, runner, storage).run()
+        finally:
+            storage.engine.dispose()
+        return plan.folder
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture
+def past(plan: Callable[..., Plan], tmp_path: Path, kept: Path) -> Past:
+    return Past(plan, tmp_path, kept)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ class SimulatedRunner:
     def model(overrides: Sequence[str]) -> str:
         values = parsed(overrides)
         return values["model.name"] if values["model"] == "timm" else values["model"]
+
+
+class Layered(SimulatedRunner):
+    """One whose results tell the delimiting layer that the configuration asks for."""
+
+    def run(self, overrides: Sequence[str], *others: Any) -> TrialResult:
+        result = super().run(overrides, *others)
+        text = parsed(overrides).get("delimiting_layer", repr(2 / 3))
+        layer = int(text) if text.isdigit() else round(float(text) * result.n_layers)
+        return replace(result, delimiting_layer=layer)
 
 
 def parsed(overrides: Sequence[str]) -> dict[str, str]:

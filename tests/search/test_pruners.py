@@ -190,11 +190,13 @@ def _reported(study, curve):
         ),
     ],
 )
-def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, run, options, pruner):
-    p = plan(f"pruner={options[0]}", *options[1:], "search.n_trials=24", "search.layer_trials=1")
+def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, options, pruner):
+    p = plan(f"pruner={options[0]}", *options[1:], "search.n_trials=14", "search.layer_trials=1")
     runner = SimulatedRunner()
-    study = run(p, runner).studies["shared"]
-    scores = [runner.score(overrides) for overrides in runner.asked[:24]]
+    experiment = Experiment(p, runner, optuna.storages.InMemoryStorage())
+    experiment.run()
+    study = experiment.studies["shared"]
+    scores = [runner.score(overrides) for overrides in runner.asked[:14]]
     curves = [[score * (1 - 0.5**step) for step in range(1, 7)] for score in scores]
     got = [(t.user_attrs["result"]["epochs"], t.state.name) for t in study.trials]
     assert got == by_hand(pruner, "shared", curves)

@@ -11,11 +11,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from tl_hpo.config import group_options, is_of_a_trial, trial_overrides, user_search_path
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
-from tl_hpo.search.experiment import Plan
+from tl_hpo.search.guard import flat
+from tl_hpo.search.limits import Limits
+from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
+from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.samplers import make_sampler
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
-from tl_hpo.search.strategy import Strategy, parse_strategy
+from tl_hpo.search.strategy import Step, Strategy, parse_strategy
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.runner import LocalRunner
 
@@ -50,11 +53,59 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
         sampler=resolved["sampler"],
         pruner=resolved["pruner"],
         seed=resolved["seed"],
+        epochs=_epochs(resolved),
+        **_search_settings(config, resolved),
     )
     searched, _ = held_fixed(plan.strategy, fixed)
     runner = LocalRunner(search_path, config, vary_layer="delimiting_layer" in searched)
     _check_pruner(resolved)
     return runner, plan, _check_trials(runner, plan)
+
+
+def _epochs(resolved: Mapping[str, Any]) -> int | None:
+    """Return the epochs of both phases together; None where they will be refused."""
+    epochs = [resolved[phase]["epochs"] for phase in ("head", "finetune")]
+    return sum(epochs) if all(isinstance(n, int) for n in epochs) else None
+
+
+def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``search`` says of limits, earlier experiments and repeats.
+
+    Raises:
+        UserError: some of it makes no sense.
+    """
+    search = resolved["search"]
+    folders, trials = search["warm_start"], search["warm_trials"]
+    if not isinstance(folders, list) or not all(isinstance(each, str) for each in folders):
+        raise UserError(
+            f"search.warm_start must be a list of run folders, got {folders!r}; "
+            "for example 'search.warm_start=[runs/kvasir/shared]'."
+        )
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise UserError(f"search.warm_trials must be a whole number of at least 1, got {trials!r}.")
+    return {
+        "limits": Limits(
+            search["max_hours"], search["min_improvement"], search["min_improvement_trials"]
+        ),
+        "warm_start": [Path(each) for each in folders],
+        "warm_trials": trials,
+        "repeats": Repeats(search["repeats"], search["repeat_best"], follow_the_seed(config)),
+    }
+
+
+def follow_the_seed(config: DictConfig) -> list[str]:
+    """Return overrides that hold what follows ``seed`` in its place, such as the split.
+
+    Trainings that are repeated with other seeds are to differ in nothing else.
+    """
+    unresolved = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(unresolved, dict)
+    return [
+        override(key, config.seed)
+        for group in ("dataset", "split")
+        for key, value in flat(unresolved[group], group)
+        if value == "${seed}"
+    ]
 
 
 def refuse_unfollowed_settings(fixed: Sequence[str]) -> None:
@@ -99,7 +150,7 @@ def _shared_overrides(config: DictConfig, search_path: list[str], typed: list[st
 
 
 def _check_pruner(resolved: Mapping[str, Any]) -> None:
-    make_pruner(resolved["pruner"])
+    make_pruner(resolved["pruner"], max_epochs=_epochs(resolved))
     if resolved["pruner"].get("relative") and resolved["objective"] != "val_accuracy":
         raise UserError(
             "pruner.relative must go with objective=val_accuracy, for it compares with the share "
@@ -127,13 +178,33 @@ def _possible_trials(plan: Plan) -> Iterator[list[str]]:
     before: list[str] = []
     for step in plan.strategy.steps:
         space = parse_space(
-            step.space, fixed=plan.fixed, models=plan.models, count_layers=lambda: 1
+            step.space,
+            fixed=plan.fixed,
+            given=merged(plan.overrides, before),
+            models=plan.models,
+            count_layers=lambda: 1,
         )
-        make_sampler(plan.sampler, space.distributions, plan.seed)
+        _check_step(step, space, plan)
         local = [override(key, value) for key, value in step.overrides.items()]
         for point in _points(space):
             yield merged(plan.overrides, before, local, space.overrides(point))
         before = merged(before, space.overrides(next(_points(space))))
+
+
+def _check_step(step: Step, space: SearchSpace, plan: Plan) -> None:
+    make_sampler(
+        plan.sampler,
+        space.distributions,
+        plan.seed,
+        n_trials=step.trials,
+        conditions=space.conditions,
+    )
+    each = space.distributions.get(step.each) if step.each else None
+    if isinstance(each, CategoricalDistribution) and step.trials < len(each.choices):
+        raise UserError(
+            f"the trials of step {step.name} must be at least one for each {step.each}, got "
+            f"{step.trials} for {len(each.choices)}; set search.n_trials, or name fewer candidates."
+        )
 
 
 def _points(space: SearchSpace) -> Iterator[dict[str, Any]]:

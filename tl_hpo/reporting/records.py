@@ -1,19 +1,18 @@
 """The files of a run folder as typed records."""
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
-from tl_hpo.files import read_csv
 from tl_hpo.reporting.leakage import read_audit
+from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
 from tl_hpo.training.metrics import ClassMetrics
 
-Record = TypeVar("Record")
+REPEATS = "repeats"
+"""Stands for the step in trials.csv: trainings of the best configurations again."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,35 @@ class Epoch:
     epoch: int
     val_accuracy: float | None
     elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Importance:
+    """A row of importance.csv; those of a step sum to 1, ``rank`` 1 is the most important."""
+
+    step: str
+    parameter: str
+    importance: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A row of repeats.csv: a configuration of the search, trained again with another seed.
+
+    ``step`` and ``number`` name the trial of the search; ``mean`` and ``sd``, the sample standard
+    deviation, are over all trainings of the configuration again, ``None`` where there is none.
+    """
+
+    configuration: int
+    step: str
+    number: int
+    seed: int
+    val_accuracy: float | None
+    state: str
+    mean: float | None
+    sd: float | None
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -155,6 +183,18 @@ class Run:
     best: Best | None = None
     metrics: ModelMetrics | None = None
     audit: Audit | None = None
+    importances: list[Importance] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
+
+    @property
+    def searched(self) -> list[Trial]:
+        """Trials of the search, without those that repeat its best."""
+        return [trial for trial in self.trials if trial.step != REPEATS]
+
+    @property
+    def searched_epochs(self) -> list[Epoch]:
+        """Epochs of the search, without those that repeat its best."""
+        return [epoch for epoch in self.epochs if epoch.step != REPEATS]
 
     @property
     def root(self) -> Path | None:
@@ -179,13 +219,15 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         experiment=_read_experiment(folder, metrics),
-        trials=_read_rows(folder / "trials.csv", Trial),
-        epochs=_read_rows(folder / "curves.csv", Epoch),
-        split=_read_rows(folder / "split.csv", SplitImage),
-        predictions=_read_rows(folder / "predictions.csv", Prediction),
-        best=_read_object(folder / "best.json", Best),
+        trials=read_rows(folder / "trials.csv", Trial),
+        epochs=read_rows(folder / "curves.csv", Epoch),
+        split=read_rows(folder / "split.csv", SplitImage),
+        predictions=read_rows(folder / "predictions.csv", Prediction),
+        best=read_object(folder / "best.json", Best),
         metrics=metrics,
         audit=read_audit(folder),
+        importances=read_rows(folder / "importance.csv", Importance),
+        repeats=read_rows(folder / "repeats.csv", Repeat),
     )
 
 
@@ -193,10 +235,10 @@ def _read_experiment(folder: Path, metrics: ModelMetrics | None) -> Experiment:
     """Read experiment.json, or tell from the folder's name; labels.json has the class order."""
     path, labels = folder / "experiment.json", folder / "best_model" / "labels.json"
     resolved = folder.resolve()
-    told = _read_json(path) or {"dataset": resolved.parent.name, "strategy": resolved.name}
+    told = read_json(path) or {"dataset": resolved.parent.name, "strategy": resolved.name}
     if labels.is_file():
-        told = {**told, "classes": _read_json(labels)}
-    experiment = _build(told, Experiment, path)
+        told = {**told, "classes": read_json(labels)}
+    experiment = build(told, Experiment, path)
     known = len(metrics.validation.confusion) if metrics else len(experiment.classes)
     if known != len(experiment.classes):
         raise UserError(
@@ -207,7 +249,7 @@ def _read_experiment(folder: Path, metrics: ModelMetrics | None) -> Experiment:
 
 
 def _read_metrics(path: Path) -> ModelMetrics | None:
-    told = _read_json(path)
+    told = read_json(path)
     if told is None:
         return None
     try:
@@ -218,85 +260,15 @@ def _read_metrics(path: Path) -> ModelMetrics | None:
             told.get("intervals", {}).get("difference", {}),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _side_metrics(told: Any, tables: Any, side: str, path: Path) -> SideMetrics:
     return SideMetrics(
         dict(told[side]),
-        tuple(_build(row, ClassMetrics, path) for row in tables["per_class"]),
+        tuple(build(row, ClassMetrics, path) for row in tables["per_class"]),
         tuple(tuple(int(count) for count in row) for row in tables["confusion"]),
         told.get("intervals", {}).get(side, {}),
         told.get("groups", {}).get(side),
         tuple(told.get("of_one_group", {}).get(side, ())),
     )
-
-
-def _read_object(path: Path, kind: type[Record]) -> Record | None:
-    told = _read_json(path)
-    return None if told is None else _build(told, kind, path)
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _unreadable(path, error) from error
-
-
-def _build(told: Any, kind: type[Record], path: Path) -> Record:
-    """Make a record of the keys that it has fields for; lists become tuples."""
-    try:
-        known = {name: told[name] for name in _names(kind) if name in told}
-        frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
-        return kind(**frozen)
-    except TypeError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read_rows(path: Path, kind: type[Record]) -> list[Record]:
-    if not path.is_file():
-        return []
-    hints = get_type_hints(kind)
-    converters = {name: _CONVERTERS[hints[name]] for name in _names(kind)}
-    try:
-        return [
-            kind(**{name: convert(row[name]) for name, convert in converters.items()})
-            for row in read_csv(path)
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _names(kind: Any) -> list[str]:
-    return [entry.name for entry in fields(kind)]
-
-
-def _finite(text: str) -> float | None:
-    """Return the number, ``None`` for an empty cell, a NaN or an infinity."""
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None
-
-
-def _whole(text: str) -> int | None:
-    value = _finite(text)
-    return None if value is None else int(value)
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return UserError(
-        f"{path} must be a file that optimize.py wrote, got {cause}; "
-        "repeat the command that wrote the run folder."
-    )
-
-
-_CONVERTERS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    int: int,
-    float: float,
-    float | None: _finite,
-    int | None: _whole,
-}

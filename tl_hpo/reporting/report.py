@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tl_hpo.errors import UserError
-from tl_hpo.reporting import paper, tables
+from tl_hpo.reporting import importance, paper, tables
+from tl_hpo.reporting.best_so_far import standings, write_best_so_far
 from tl_hpo.reporting.figures import (
     accuracy_over_time,
     acquisition,
+    best_so_far,
     class_examples,
     confusion_matrix,
     convergence,
@@ -18,6 +21,7 @@ from tl_hpo.reporting.figures import (
     mistaken_pairs,
     strategies_over_time,
 )
+from tl_hpo.reporting.figures import importance as importance_figure
 from tl_hpo.reporting.leakage import FIGURE
 from tl_hpo.reporting.records import Run, read_run
 from tl_hpo.search.slices import Slice
@@ -28,6 +32,7 @@ LAYER_STEP = "layer"
 """What the name of the step over the delimiting layer contains."""
 
 Task = tuple[Path, Callable[[Path], object]]
+Row = TypeVar("Row")
 
 
 def write_report(
@@ -52,9 +57,13 @@ def write_report(
     """
     run = read_run(run_folder)
     related = _related(run)
-    tasks = [*_tables(run, related), *_figures(run), *_step_figures(run, slices or {})]
-    written = [path for path, make in tasks if _attempt(path, make)]
-    return written + _compare([run, *related], run.folder / "figures")
+    tasks = [
+        *_tables(run, related),
+        *_figures(run),
+        *_step_figures(run, slices or {}),
+        *_search_figures(run, related),
+    ]
+    return [path for path, make in tasks if _attempt(path, make)]
 
 
 def _related(run: Run) -> list[Run]:
@@ -82,16 +91,6 @@ def _runs(folders: Iterator[Path] | Sequence[Path]) -> list[Run]:
     return found
 
 
-def _compare(runs: Sequence[Run], into: Path) -> list[Path]:
-    drawn = {run.folder.resolve().name: run.epochs for run in runs if run.epochs}
-    if len(drawn) < 2:
-        return []
-    path = into / "strategies_over_time.png"
-    title = _title(runs[0], "Validation accuracy over time, all strategies", strategy=False)
-    make = partial(strategies_over_time.draw, drawn, title=title)
-    return [path] if _attempt(path, make) else []
-
-
 def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
     if run.metrics is not None:
         for side, metrics in run.metrics.sides().items():
@@ -105,11 +104,11 @@ def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
 
 def _figures(run: Run) -> Iterator[Task]:
     folder, classes, root = run.folder / "figures", run.experiment.classes, run.root
-    if run.epochs:
+    if run.searched_epochs:
         title = _title(run, "Validation accuracy over time")
         yield (
             folder / "accuracy_over_time.png",
-            partial(accuracy_over_time.draw, run.epochs, title=title),
+            partial(accuracy_over_time.draw, run.searched_epochs, title=title),
         )
     if run.metrics is not None:
         for side, metrics in run.metrics.sides().items():
@@ -130,13 +129,45 @@ def _figures(run: Run) -> Iterator[Task]:
         yield folder / "mistaken_pairs.png", pairs
 
 
+def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
+    """Yield what tells of the search as a whole, beside the other strategies of the dataset."""
+    folder, runs = run.folder / "figures", [run, *related]
+    stood = _by_name(runs, standings)
+    if _name(run) in stood:
+        yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[_name(run)])
+        several = ", all strategies" if len(stood) > 1 else ""
+        title = _title(run, f"Best validation accuracy so far{several}", strategy=not several)
+        draw = partial(best_so_far.draw, stood, _name(run), title=title)
+        yield folder / "best_so_far.png", draw
+    epochs = _by_name(runs, lambda one: one.searched_epochs)
+    if len(epochs) > 1:
+        title = _title(run, "Validation accuracy over time, all strategies", strategy=False)
+        together = partial(strategies_over_time.draw, epochs, title=title)
+        yield folder / "strategies_over_time.png", together
+    if run.importances:
+        counts = importance.scored_trials(run)
+        title = _title(run, "What mattered")
+        bars = partial(importance_figure.draw, run.importances, title=title, trials=counts)
+        yield folder / "importance.png", bars
+
+
+def _by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
+    """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
+    told = {_name(run): tell(run) for run in runs}
+    return {name: rows for name, rows in told.items() if rows}
+
+
+def _name(run: Run) -> str:
+    return run.folder.resolve().name
+
+
 def _suffix(side: str) -> str:
     return "" if side == "validation" else f"_{side}"
 
 
 def _step_figures(run: Run, slices: Mapping[str, Sequence[Slice]]) -> Iterator[Task]:
     folder = run.folder / "figures"
-    for step, own in tables.steps_of(run.trials).items():
+    for step, own in tables.steps_of(run.searched).items():
         asked = [trial for trial in own if trial.state != "RUNNING"]
         if asked:
             title = _title(run, f"Convergence of step {step}")
@@ -177,8 +208,8 @@ def _beside_paper(run: Run, related: Sequence[Run]) -> list[paper.Comparison]:
     ranked = sorted((r for r in related if r.best), key=lambda r: r.best.val_accuracy)  # type: ignore[union-attr]
     for one in (*ranked, run):
         if one.best is not None:
-            earlier = [t for t in one.trials if LAYER_STEP not in t.step]
-            before = tables.best_trial(earlier) if len(earlier) < len(one.trials) else None
+            earlier = [t for t in one.searched if LAYER_STEP not in t.step]
+            before = tables.best_trial(earlier) if len(earlier) < len(one.searched) else None
             achieved[one.experiment.strategy] = paper.Achieved(
                 accuracy=one.best.val_accuracy,
                 f1=one.best.validation.get("f1"),

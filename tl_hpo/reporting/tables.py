@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, leakage, paper, sides
+from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
@@ -36,6 +36,8 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         *_per_class(run),
         "## Steps",
         _steps(run.trials),
+        *repeats.section(run),
+        *importance.section(run),
         *_beside_paper(name.dataset, rows),
         *_split(run),
     ]

@@ -1,28 +1,40 @@
 """An experiment: one strategy on one dataset, in one run folder, resumable at any moment."""
 
-import json
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from tl_hpo.files import write_json
 from tl_hpo.overrides import merged, override
+from tl_hpo.search.best import BEST_FILE, BEST_MODEL, promote
+from tl_hpo.search.halving import schedule
+from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
-from tl_hpo.search.records import last_elapsed, write_curves, write_trials
+from tl_hpo.search.records import last_elapsed, write_curves, write_repeats, write_trials
+from tl_hpo.search.repeats import (
+    REPEATS,
+    Candidate,
+    Repeated,
+    candidates,
+    chosen_of,
+    repeat_overrides,
+    repeated,
+)
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.samplers import ask_seed, make_sampler
-from tl_hpo.search.space import SearchSpace, parse_space
-from tl_hpo.search.step import StepRun, make_clock, run_step
+from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
+from tl_hpo.search.step import StepRun, make_clock, run_step, run_trial
 from tl_hpo.search.strategy import Step, Strategy
 from tl_hpo.search.study import (
     OVERRIDES,
+    POINT,
+    REASON,
     RESULT,
     best_of,
     finished,
@@ -30,39 +42,13 @@ from tl_hpo.search.study import (
     open_study,
     rank,
     rank_of,
-    result_of,
 )
-from tl_hpo.training.result import HEAD_FILE, METRICS_FILE, MODEL_FOLDER, TrialResult
+from tl_hpo.search.warm_start import first_trials
+from tl_hpo.training.result import HEAD_FILE, TrialResult
+
+__all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
 
 logger = logging.getLogger(__name__)
-
-BEST_FILE = "best.json"
-BEST_MODEL = "best_model"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment is to do.
-
-    Attributes:
-        folder: the run folder.
-        strategy: its steps.
-        overrides: of train.py, shared by all trials.
-        fixed: keys that the command line holds fixed.
-        models: names of the model configs.
-        sampler: config of the sampler.
-        pruner: config of the pruner.
-        seed: of the search.
-    """
-
-    folder: Path
-    strategy: Strategy
-    overrides: Sequence[str]
-    fixed: Sequence[str]
-    models: Sequence[str]
-    sampler: Mapping[str, Any]
-    pruner: Mapping[str, Any]
-    seed: int
 
 
 class Experiment:
@@ -72,6 +58,10 @@ class Experiment:
 
     Args:
         storage: of the studies; by default ``study.db`` in the run folder.
+
+    Attributes:
+        studies: of the search, by name, in the order of their steps; a step has one, or one for
+            every choice of its axis ``each``.
     """
 
     def __init__(self, plan: Plan, runner: Runner, storage: BaseStorage | None = None) -> None:
@@ -83,22 +73,78 @@ class Experiment:
         self._clock = make_clock(last_elapsed(self._stored_trials()))
 
     def run(self) -> FrozenTrial:
-        """Run what is left to do and return the best trial."""
+        """Run what is left to do and return the best trial.
+
+        Raises:
+            RuntimeError: every trial of a step failed.
+            UserError: a trial's configuration cannot work.
+        """
         for index, step in enumerate(self.plan.strategy.steps):
-            space = self._space(step)
-            n_trials = step.trials if space.dimensions else 1
-            if not space.dimensions and self._repeats_what_it_inherits(step):
-                logger.info("Step %s is skipped: all that it searches is held fixed", step.name)
-                continue
-            self._run_step(index, step, space, n_trials)
+            if self.studies and self._time_is_up():
+                logger.info("Step %s is skipped: search.max_hours are over", step.name)
+            elif step.each and not is_fixed(step.each, self.plan.fixed):
+                self._run_each(index, step)
+            else:
+                self._run_one(index, step)
+        if self.plan.repeats.times:
+            self._repeat()
         self.record()
         best = self.best()
         assert best is not None  # a step without any result has raised
         return best[1]
 
-    def _run_step(self, index: int, step: Step, space: SearchSpace, n_trials: int) -> None:
-        # Half of the range: samplers add a trial's number, and numpy's seeds end at 2^32.
-        seed = ask_seed(self.plan.seed, index) // 2
+    # Steps
+
+    def _run_one(self, index: int, step: Step) -> None:
+        space = self._space(step)
+        n_trials = step.trials if space.dimensions else 1
+        if not space.dimensions and self._repeats_what_it_inherits(step):
+            logger.info("Step %s is skipped: all that it searches is held fixed", step.name)
+            return
+        seed = ask_seed(self.plan.seed, index)
+        run = self._step_run(step, step.name, space, n_trials, seed)
+        self._tell_beginning(run, n_trials)
+        run_step(run)
+        self._check_results(step, [run.study])
+
+    def _run_each(self, index: int, step: Step) -> None:
+        """Run a study for every choice of an axis; drop the worse half again and again."""
+        arms = self._arms(index, step)
+        for each in schedule(step.trials, len(arms)):
+            arms, dropped = arms[: each.arms], arms[each.arms :]
+            for arm in dropped:
+                logger.info("Step %s goes on without %s", step.name, arm.name)
+            for arm in arms:
+                run = replace(arm, n_trials=each.trials)
+                self._tell_beginning(run, each.trials)
+                run_step(run)
+            arms = sorted(arms, key=lambda arm: _rank_after(arm.study, each.trials), reverse=True)
+        self._check_results(step, [self.studies[n] for n in step.studies() if n in self.studies])
+
+    def _arms(self, index: int, step: Step) -> list[StepRun]:
+        """Return the studies that share the trials of a step, in the order of the choices."""
+        assert step.each is not None
+        axis = parse_space({step.each: step.space[step.each]}, models=self.plan.models)
+        arms = []
+        for number, choice in enumerate(step.space[step.each]["choices"]):
+            chosen = axis.overrides({step.each: choice})
+            space = self._space(step, chosen, without=step.each)
+            seed = ask_seed(ask_seed(self.plan.seed, index), number)
+            arms.append(
+                self._step_run(step, step.study_of(choice), space, step.trials, seed, chosen)
+            )
+        return arms
+
+    def _step_run(
+        self,
+        step: Step,
+        name: str,
+        space: SearchSpace,
+        n_trials: int,
+        seed: int,
+        chosen: Sequence[str] = (),
+    ) -> StepRun:
+        seed //= 2  # samplers add a trial's number, and numpy's seeds end at 2^32
         sampler = make_sampler(
             self.plan.sampler,
             space.distributions,
@@ -106,40 +152,87 @@ class Experiment:
             n_trials=n_trials,
             conditions=space.conditions,
         )
-        study = open_study(self._storage, step.name, sampler, make_pruner(self.plan.pruner))
-        self.studies[step.name] = study
-        done = len(finished(study))
+        pruner = make_pruner(self.plan.pruner, max_epochs=self.plan.epochs)
+        study = open_study(self._storage, name, sampler, pruner)
+        self.studies[name] = study
+        overrides = merged(self._shared_overrides(step), chosen)
+        self._warm_start(study, space, overrides)
+        return StepRun(
+            name=name,
+            n_trials=n_trials,
+            study=study,
+            space=space,
+            overrides=overrides,
+            chosen=chosen,
+            runner=self.runner,
+            folder=lambda number: self.trial_folder(name, number),
+            clock=self._clock,
+            keep_model=self._beats_the_best,
+            changed=self.record,
+            limits=self.plan.limits,
+            improvement=self._improvement(space, seed),
+            seed=seed,
+        )
+
+    def _improvement(self, space: SearchSpace, seed: int) -> Any:
+        """Return what tells the improvement to be expected, if a limit asks for it."""
+        if self.plan.limits.min_improvement is None or not space.dimensions:
+            return None
+        from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+
+        model = GPyOptSampler(seed=seed, space=space.distributions, conditions=space.conditions)
+        return model.expected_improvement
+
+    def _warm_start(
+        self, study: optuna.Study, space: SearchSpace, overrides: Sequence[str]
+    ) -> None:
+        """Let the best configurations of earlier experiments come first in a new study."""
+        if not self.plan.warm_start or not space.dimensions or study.get_trials(deepcopy=False):
+            return
+        given = dict(text.split("=", 1) for text in overrides)
+        points, left_out = first_trials(self.plan.warm_start, space, given, self.plan.warm_trials)
+        for point in points:
+            study.enqueue_trial(point)
+        logger.info("Step %s starts with %d earlier configurations", study.study_name, len(points))
+        for line in left_out:
+            logger.info("  left out: %s", line)
+
+    def _tell_beginning(self, run: StepRun, n_trials: int) -> None:
+        done = len(finished(run.study))
         already = f", {done} of them done before" if done else ""
         trials = "1 trial" if n_trials == 1 else f"{n_trials} trials"
-        logger.info("Step %s: %s%s", step.name, trials, already)
-        run_step(
-            StepRun(
-                name=step.name,
-                n_trials=n_trials,
-                study=study,
-                space=space,
-                overrides=self._shared_overrides(step),
-                runner=self.runner,
-                folder=lambda number: self.trial_folder(step.name, number),
-                clock=self._clock,
-                keep_model=self._beats_the_best,
-                changed=self.record,
+        logger.info("Step %s: %s%s", run.name, trials, already)
+
+    def _check_results(self, step: Step, studies: Sequence[optuna.Study]) -> None:
+        trials = [trial for study in studies for trial in finished(study)]
+        if trials and not any(trial.user_attrs.get(RESULT) for trial in trials):
+            reason = trials[-1].user_attrs.get(REASON, "")
+            raise RuntimeError(
+                f"every trial of step {step.name} failed, the last one with: {reason}"
             )
-        )
+
+    def _time_is_up(self) -> bool:
+        return self.plan.limits.is_over(self._clock())
 
     def _repeats_what_it_inherits(self, step: Step) -> bool:
         """Tell whether a trial of ``step``, which searches nothing, has been run before."""
-        if step.inherits not in self.studies:
+        best = self._best_in(step.inherits) if step.inherits else None
+        if best is None:
             return False
-        best = self._best_in(step.inherits)
-        return set(self._shared_overrides(step)) == set(best.user_attrs[OVERRIDES])
+        return set(self._shared_overrides(step)) == set(best[1].user_attrs[OVERRIDES])
 
-    def _space(self, step: Step) -> SearchSpace:
+    # What a step's trials share
+
+    def _space(
+        self, step: Step, chosen: Sequence[str] = (), without: str | None = None
+    ) -> SearchSpace:
+        shared = merged(self._shared_overrides(step), chosen)
         return parse_space(
-            step.space,
+            {key: axis for key, axis in step.space.items() if key != without},
             fixed=self.plan.fixed,
+            given=shared,
             models=self.plan.models,
-            count_layers=lambda: self.runner.count_layers(self._shared_overrides(step)),
+            count_layers=lambda: self.runner.count_layers(shared),
         )
 
     def _shared_overrides(self, step: Step) -> list[str]:
@@ -155,43 +248,46 @@ class Experiment:
         if step.inherits is None:
             return []
         source = next(s for s in self.plan.strategy.steps if s.name == step.inherits)
-        if source.name not in self.studies:  # skipped: it added nothing
-            return self._inherited(source)
         best = self._best_in(source.name)
-        return merged(self._inherited(source), self._space(source).overrides(best.params))
+        own = best[1].user_attrs[POINT] if best else []  # a skipped step added nothing
+        return merged(self._inherited(source), own)
 
     def _head_overrides(self, step: Step) -> list[str]:
-        if step.head_from is None or step.head_from not in self.studies:
+        best = self._best_in(step.head_from) if step.head_from else None
+        if best is None:
             return []
-        best = self._best_in(step.head_from)
-        path = self.trial_folder(step.head_from, best.number) / HEAD_FILE
+        path = self.trial_folder(best[0], best[1].number) / HEAD_FILE
         return ["head.epochs=0", override("head.weights", path)]
 
-    def _best_in(self, step: str) -> FrozenTrial:
-        best = best_of(finished(self.studies[step]))
-        assert best is not None  # a step without any result has raised
-        return best
+    # Results
+
+    def _best_in(self, step_name: str) -> tuple[str, FrozenTrial] | None:
+        """Return study and trial of the best result of a step, None if it has been skipped."""
+        step = next(s for s in self.plan.strategy.steps if s.name == step_name)
+        return _best_among({n: s for n, s in self.studies.items() if n in step.studies()})
 
     def best(self) -> tuple[str, FrozenTrial] | None:
-        """Return step and trial of the best result so far, the earliest among equals."""
-        found = [(name, best_of(finished(study))) for name, study in self.studies.items()]
-        judged = [(name, trial) for name, trial in found if trial is not None]
-        return max(judged, key=lambda each: rank_of(each[1]), default=None)
+        """Return study and trial of the best result so far, the earliest among equals.
 
-    def trial_folder(self, step: str, number: int) -> Path:
+        Once the best configurations have been repeated, it is the best training of the one with
+        the highest mean.
+        """
+        chosen = self._chosen()
+        return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
+
+    def trial_folder(self, study: str, number: int) -> Path:
         """Return the folder of one trial."""
-        return self.plan.folder / "trials" / f"{step}-{number}"
+        return self.plan.folder / "trials" / f"{study}-{number}"
 
     def _beats_the_best(self, result: TrialResult) -> bool:
         best = self.best()
         return best is None or rank(result.state, result.objective) > rank_of(best[1])
 
     def _stored_trials(self) -> dict[str, list[FrozenTrial]]:
-        names = [step.name for step in self.plan.strategy.steps]
         begun = set(optuna.get_all_study_names(self._storage))
         return {
             name: optuna.load_study(study_name=name, storage=self._storage).trials
-            for name in names
+            for name in [*self.plan.strategy.studies(), REPEATS]
             if name in begun
         }
 
@@ -200,40 +296,74 @@ class Experiment:
         folder, trials = self.plan.folder, self._stored_trials()
         write_trials(folder / "trials.csv", trials)
         write_curves(folder / "curves.csv", trials)
+        results = self._repeated(trials)
+        if results:
+            times = self.plan.repeats.times
+            write_repeats(folder / "repeats.csv", results, self.plan.seed, times)
         best = self.best()
         if best is not None:
-            self._promote(*best)
+            name, trial = best
+            model = self.trial_folder(name, trial.number)
+            about = {"strategy": self.plan.strategy.name, "step": name}
+            promote(folder, model, trial, about, self._clock())
 
-    def _promote(self, step: str, trial: FrozenTrial) -> None:
-        """Make the best trial's model the best model, then say so in best.json.
+    # Repeats
 
-        The model is moved, so wherever the last run was cut off, either the trial's folder still
-        holds it or ``best_model`` is it.
-        """
-        folder = self.plan.folder
-        model = self.trial_folder(step, trial.number) / MODEL_FOLDER
-        if model.is_dir():
-            shutil.rmtree(folder / BEST_MODEL, ignore_errors=True)
-            model.rename(folder / BEST_MODEL)
-        result = result_of(trial)
-        write_json(
-            folder / BEST_FILE,
-            {
-                "strategy": self.plan.strategy.name,
-                "step": step,
-                "number": trial.number,
-                "overrides": trial.user_attrs[OVERRIDES],
-                **{key: result[key] for key in ("val_accuracy", "validation")},
-                "test": _tested(folder / BEST_MODEL),
-                "seconds": round(self._clock(), 3),
-            },
+    def _repeat(self) -> None:
+        """Train the best configurations again, each with seeds of its own."""
+        found = self._candidates(self._stored_trials())
+        times = self.plan.repeats.times
+        sampler = RandomSampler(seed=0)  # has nothing to draw
+        study = open_study(self._storage, REPEATS, sampler, make_pruner({"name": "none"}))
+        run = StepRun(
+            name=REPEATS,
+            n_trials=times * len(found),
+            study=study,
+            space=SearchSpace(()),
+            overrides=(),
+            runner=self.runner,
+            folder=lambda number: self.trial_folder(REPEATS, number),
+            clock=self._clock,
+            keep_model=lambda result: True,
+            changed=self.record,
         )
+        logger.info("Repeats: the best %d configurations, %d times each", len(found), times)
+        while len(finished(study)) < run.n_trials and not self._time_is_up():
+            trial = study.ask()
+            candidate = found[trial.number // times]
+            seed = self.plan.seed + 1 + trial.number % times
+            run_trial(run, trial, repeat_overrides(candidate, self.plan.repeats.held, seed))
+
+    def _candidates(self, trials: dict[str, list[FrozenTrial]]) -> list[Candidate]:
+        searched = {name: own for name, own in trials.items() if name != REPEATS}
+        return candidates(searched, self.plan.repeats.best)
+
+    def _repeated(self, trials: dict[str, list[FrozenTrial]]) -> list[Repeated]:
+        """Return what the repeats came to so far."""
+        times = self.plan.repeats.times
+        own = [trial for trial in trials.get(REPEATS, ()) if trial.state.is_finished()]
+        return repeated(self._candidates(trials), own, times) if times and own else []
+
+    def _chosen(self) -> Repeated | None:
+        """Return the configuration that the repeats chose; None before the last of them."""
+        times = self.plan.repeats.times
+        if not times:
+            return None
+        results = self._repeated(self._stored_trials())
+        done = sum(len(each.trials) for each in results)
+        return chosen_of(results) if results and done == times * len(results) else None
 
 
-def _tested(model: Path) -> dict[str, float] | None:
-    """Return what the model in a folder came to on the test side, if it has been measured."""
-    path = model / METRICS_FILE
-    return json.loads(path.read_text(encoding="utf-8")).get("test") if path.exists() else None
+def _best_among(studies: dict[str, optuna.Study]) -> tuple[str, FrozenTrial] | None:
+    found = [(name, best_of(finished(study))) for name, study in studies.items()]
+    judged = [(name, trial) for name, trial in found if trial is not None]
+    return max(judged, key=lambda each: rank_of(each[1]), default=None)
+
+
+def _rank_after(study: optuna.Study, n_trials: int) -> tuple[bool, float]:
+    """Return the rank of the best of the first ``n_trials``; those without a result come last."""
+    best = best_of(finished(study)[:n_trials])
+    return rank_of(best) if best else (False, float("-inf"))
 
 
 def has_results(folder: Path, strategy: Strategy) -> bool:
@@ -245,7 +375,7 @@ def has_results(folder: Path, strategy: Strategy) -> bool:
     begun = set(optuna.get_all_study_names(storage))
     return any(
         trial.user_attrs.get(RESULT)
-        for step in strategy.steps
-        if step.name in begun
-        for trial in optuna.load_study(study_name=step.name, storage=storage).trials
+        for name in strategy.studies()
+        if name in begun
+        for trial in optuna.load_study(study_name=name, storage=storage).trials
     )

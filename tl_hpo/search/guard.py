@@ -13,6 +13,7 @@ from tl_hpo.files import write_text
 CONFIG_FILE = "config.yaml"
 # Where results go, and how and where they are computed.
 _IRRELEVANT = ("runs_dir", "name", "hydra", "audit", *MACHINE)
+_BUDGETS = ("max_hours",)  # of the search: an experiment may go on for longer
 _SHOWN = 5
 
 
@@ -29,6 +30,7 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
     kept = folder / CONFIG_FILE
     present = {k: v for k, v in config.items() if k not in _IRRELEVANT}
     present["dataset"] = {k: v for k, v in present["dataset"].items() if k not in OF_FETCHING}
+    present["search"] = {k: v for k, v in present["search"].items() if k not in _BUDGETS}
     present["held_fixed"] = sorted(held)
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
@@ -48,18 +50,19 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
 
 def differences(past: Any, present: Any) -> Iterator[str]:
     """Yield ``key: then X, now Y`` for every value that differs."""
-    old, new = dict(_flat(past)), dict(_flat(present))
+    old, new = dict(flat(past)), dict(flat(present))
     for key in sorted(old.keys() | new.keys(), key=lambda key: (key.startswith("strategy."), key)):
         if old.get(key) != new.get(key) or (key in old) != (key in new):
             yield f"{key}: then {old.get(key, 'absent')}, now {new.get(key, 'absent')}"
 
 
-def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested tables with its dotted key."""
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
-            yield from _flat(value, f"{path}.{key}" if path else str(key))
+            yield from flat(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list) and any(isinstance(item, Mapping) for item in node):
         for index, value in enumerate(node):
-            yield from _flat(value, f"{path}.{index}")
+            yield from flat(value, f"{path}.{index}")
     else:
         yield path, node

@@ -8,7 +8,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.files import write_csv
-from tl_hpo.search.study import CURVE, REASON, SETTINGS, result_of
+from tl_hpo.search.repeats import REPEAT_COLUMNS, Repeated, rows
+from tl_hpo.search.study import CURVE, DUPLICATE_OF, REASON, SETTINGS, result_of
 
 TRIAL_COLUMNS = (
     "step",
@@ -43,13 +44,13 @@ Trials = Mapping[str, Sequence[FrozenTrial]]
 
 def write_trials(path: Path, trials: Trials) -> None:
     """Write trials.csv: a row per trial of every step that has begun."""
-    rows = [
+    of_trials = [
         _trial_row(step, trial)
         for step, of_step in trials.items()
         for trial in of_step
-        if trial.state != TrialState.WAITING
+        if trial.state != TrialState.WAITING and DUPLICATE_OF not in trial.user_attrs
     ]
-    write_csv(path, TRIAL_COLUMNS, rows)
+    write_csv(path, TRIAL_COLUMNS, of_trials)
 
 
 def _trial_row(step: str, trial: FrozenTrial) -> dict[str, Any]:
@@ -72,14 +73,19 @@ def _time(moment: datetime | None) -> str:
 
 def write_curves(path: Path, trials: Trials) -> None:
     """Write curves.csv: a row per epoch of every finished trial."""
-    rows = [
+    of_epochs = [
         {"step": step, "number": trial.number, **epoch}
         for step, of_step in trials.items()
         for trial in of_step
         if trial.state.is_finished()
         for epoch in trial.user_attrs.get(CURVE, [])
     ]
-    write_csv(path, CURVE_COLUMNS, rows)
+    write_csv(path, CURVE_COLUMNS, of_epochs)
+
+
+def write_repeats(path: Path, results: Sequence[Repeated], seed: int, times: int) -> None:
+    """Write repeats.csv: a row per training of a configuration that was trained again."""
+    write_csv(path, REPEAT_COLUMNS, rows(results, seed, times))
 
 
 def last_elapsed(trials: Trials) -> float:

@@ -24,7 +24,7 @@ from optuna.distributions import (
 )
 
 from tl_hpo.errors import UserError
-from tl_hpo.overrides import merged, override
+from tl_hpo.overrides import key_of, merged, override
 
 N_LAYERS = "n_layers"
 _FORMS = {"choices", "low", "high", "log", "integer", "sets", "when"}
@@ -67,6 +67,11 @@ class SearchSpace:
         """Return Optuna's distribution of every axis."""
         return {dimension.key: dimension.distribution for dimension in self.dimensions}
 
+    def axis(self, key: str) -> "SearchSpace | None":
+        """Return the space of one axis alone, None where that is not searched."""
+        own = tuple(dimension for dimension in self.dimensions if dimension.key == key)
+        return SearchSpace(own, self.models) if own else None
+
     @property
     def conditions(self) -> dict[str, Mapping[str, tuple[Any, ...]]]:
         """Return what the axes that do not always apply need, by their keys."""
@@ -92,6 +97,7 @@ def parse_space(
     axes: Mapping[str, Mapping[str, Any]],
     *,
     fixed: Collection[str] = (),
+    given: Sequence[str] = (),
     models: Iterable[str] = (),
     count_layers: Callable[[], int] | None = None,
 ) -> SearchSpace:
@@ -100,6 +106,7 @@ def parse_space(
     Args:
         axes: a table by key, see the module.
         fixed: keys that the command line sets.
+        given: overrides that hold beside the point; they decide conditions on what is fixed.
         models: names of the model configs.
         count_layers: tells the number of layers where an axis asks for it.
 
@@ -116,7 +123,7 @@ def parse_space(
         if not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
             dimensions.append(Dimension(key, distribution, sets, _when(key, axis, axes)))
-    return SearchSpace(tuple(_searched_conditions(dimensions)), frozenset(models))
+    return SearchSpace(tuple(_under(dimensions, given)), frozenset(models))
 
 
 def _when(
@@ -142,15 +149,20 @@ def _when(
     return conditions
 
 
-def _searched_conditions(dimensions: Sequence[Dimension]) -> Iterator[Dimension]:
-    """Yield the axes, their conditions on what the command line holds fixed left out.
-
-    Whoever fixes ``optimizer`` knows which of its settings are still worth a search: an axis that
-    the fixed value excludes is refused by the optimizer itself.
-    """
+def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Dimension]:
+    """Yield the axes that may apply; their conditions speak of searched axes only."""
     searched = {dimension.key for dimension in dimensions}
+    held = {key_of(text): text.partition("=")[2] for text in given}
     for each in dimensions:
-        yield replace(each, when={k: v for k, v in each.when.items() if k in searched})
+        open_ = {key: values for key, values in each.when.items() if key in searched}
+        decided = {key: values for key, values in each.when.items() if key not in searched}
+        if all(_value_of(key, held) in [str(v) for v in values] for key, values in decided.items()):
+            yield replace(each, when=open_)
+
+
+def _value_of(key: str, held: Mapping[str, str]) -> str | None:
+    """Return the text that ``key`` is set to; a phase's optimizer follows ``optimizer``."""
+    return held.get(key, held.get(key.partition("@")[0]))
 
 
 def is_fixed(key: str, fixed: Collection[str]) -> bool:

@@ -4,25 +4,43 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
 from tl_hpo.overrides import merged
+from tl_hpo.search.duplicates import identity, in_a_row, tell_as, twin_of
+from tl_hpo.search.limits import Limits
 from tl_hpo.search.pruners import MAJORITY_SHARE
 from tl_hpo.search.runner import Runner
+from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.space import SearchSpace
-from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished
+from tl_hpo.search.study import (
+    CURVE,
+    EXPECTED,
+    IDENTITY,
+    OVERRIDES,
+    POINT,
+    REASON,
+    RESULT,
+    SETTINGS,
+    finished,
+)
 from tl_hpo.training.result import EpochRecord, TrialResult
 
 logger = logging.getLogger(__name__)
 
 _CURVE_KEYS = ("phase", "epoch", "train_loss", "val_loss", "val_accuracy")
+
+
+MAX_DUPLICATES = 100  # in a row: then the space counts as explored
+_RANDOM_AFTER = 5  # duplicates in a row: from then on points are drawn at random
 
 
 @dataclass(frozen=True)
@@ -31,10 +49,14 @@ class StepRun:
 
     Attributes:
         overrides: what all its trials share.
+        chosen: of these, what the step itself decided.
         folder: of a trial, by its number.
         clock: seconds since the start of the experiment.
         keep_model: tells of a result whether its model is the best so far.
         changed: called when a trial has begun or ended.
+        limits: what ends a search before its trials are done.
+        improvement: the largest improvement to be expected of the next trial; None: not asked for.
+        seed: of what is drawn at random where the sampler goes in circles.
     """
 
     name: str
@@ -47,26 +69,88 @@ class StepRun:
     clock: Callable[[], float]
     keep_model: Callable[[TrialResult], bool]
     changed: Callable[[], None]
+    chosen: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    improvement: Callable[[optuna.Study], float | None] | None = None
+    seed: int = 0
 
 
 def run_step(step: StepRun) -> None:
-    """Run trials until the study holds as many finished ones as asked.
+    """Run trials until the study holds as many finished ones as asked, or a limit is reached.
+
+    A point that would train what another trial has trained is not trained: its sampler is told
+    the score of that trial, and asked for another point.
 
     Raises:
         UserError: a trial's configuration cannot work; the trial waits to be run again.
-        RuntimeError: every trial failed.
     """
     while len(finished(step.study)) < step.n_trials:
-        trial = step.study.ask(fixed_distributions=step.space.distributions)
+        expected = step.improvement(step.study) if step.improvement else None
+        reason = _reason_to_stop(step, expected)
+        if reason:
+            done = len(finished(step.study))
+            logger.info("Step %s ends after %d trials: %s", step.name, done, reason)
+            return
+        trial = _ask(step)
+        if expected is not None:
+            trial.set_user_attr(EXPECTED, expected)
         _run_trial(step, trial)
-    if not any(trial.user_attrs.get(RESULT) for trial in finished(step.study)):
-        reason = finished(step.study)[-1].user_attrs.get(REASON, "")
-        raise RuntimeError(f"every trial of step {step.name} failed, the last one with: {reason}")
+
+
+def _reason_to_stop(step: StepRun, expected: float | None) -> str:
+    """Return why no further trial is worth it, or nothing."""
+    past = [trial.user_attrs.get(EXPECTED) for trial in finished(step.study)]
+    return (
+        step.limits.reason(step.clock(), [*past, expected])
+        or is_used_up(step.study)
+        or (
+            f"the last {MAX_DUPLICATES} proposals had all been tried"
+            if in_a_row(step.study) >= MAX_DUPLICATES
+            else ""
+        )
+    )
+
+
+def is_used_up(study: optuna.Study) -> str:
+    """Return that a sampler has a last point and has proposed it, or nothing."""
+    exhausted = getattr(study.sampler, "exhausted", None)
+    return "every point of the grid has been tried" if exhausted and exhausted(study) else ""
+
+
+def _ask(step: StepRun) -> Trial:
+    """Return the next trial; a sampler that goes in circles is replaced by chance for once."""
+    study = step.study
+    if in_a_row(study) < _RANDOM_AFTER:
+        return study.ask(fixed_distributions=step.space.distributions)
+    sampler = study.sampler
+    study.sampler = RandomSampler(seed=ask_seed(step.seed, len(study.get_trials(deepcopy=False))))
+    try:
+        return study.ask(fixed_distributions=step.space.distributions)
+    finally:
+        study.sampler = sampler
 
 
 def _run_trial(step: StepRun, trial: Trial) -> None:
-    overrides = merged(step.overrides, step.space.overrides(trial.params))
-    trial.set_user_attr(OVERRIDES, overrides)
+    point = merged(step.chosen, step.space.overrides(trial.params))
+    overrides = merged(step.overrides, point)
+    own = identity(overrides, lambda: step.runner.count_layers(overrides))
+    twin = twin_of(step.study, own)
+    if twin is not None:
+        tell_as(step.study, trial, twin)
+        logger.debug("%s trial %d is trial %d again", step.name, trial.number, twin.number)
+        return
+    trial.set_user_attr(POINT, point)
+    trial.set_user_attr(IDENTITY, own)
+    run_trial(step, trial, overrides)
+
+
+def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
+    """Train one trial, whatever becomes of it, and tell the study.
+
+    Raises:
+        UserError: the configuration cannot work.
+    """
+    trial.set_user_attr(OVERRIDES, list(overrides))
     trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
     step.changed()
     curve: list[dict[str, Any]] = []
@@ -122,7 +206,7 @@ def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[s
         step.study.tell(trial, state=TrialState.PRUNED)
     else:
         step.study.tell(trial, result.objective)
-    logger.info("%s", describe_trial(step.name, trial.number, step.n_trials, trial, result))
+    logger.info("%s", describe_trial(step, trial, result))
 
 
 def _fail(
@@ -135,19 +219,19 @@ def _fail(
     trial.set_user_attr(REASON, reason)
     step.study.tell(trial, state=TrialState.FAIL)
     logger.warning(
-        "%s trial %d (%d of %d)  failed: %s (%s)",
-        step.name,
-        trial.number,
-        trial.number + 1,
-        step.n_trials,
+        "%s  failed: %s (%s)",
+        _name(step, trial),
         reason,
         folder / "error.txt",
     )
 
 
-def describe_trial(
-    step: str, number: int, n_trials: int, trial: Trial | FrozenTrial, result: TrialResult
-) -> str:
+def _name(step: StepRun, trial: Trial) -> str:
+    """Return what to call a trial that has just ended."""
+    return f"{step.name} trial {trial.number} ({len(finished(step.study))} of {step.n_trials})"
+
+
+def describe_trial(step: StepRun, trial: Trial, result: TrialResult) -> str:
     """Return one line about a finished trial."""
     settings = trial.user_attrs[SETTINGS]
     chosen = (
@@ -156,10 +240,8 @@ def describe_trial(
         f"layer {result.delimiting_layer}/{result.n_layers}"
     )
     reason = f" ({result.reason})" if result.reason else ""
-    return (
-        f"{step} trial {number} ({number + 1} of {n_trials})  "
-        f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
-    )
+    what = f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
+    return f"{_name(step, trial)}  {what}"
 
 
 def make_clock(before: float) -> Callable[[], float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tl_hpo.errors import UserError, unknown
 
-_STEP_KEYS = ("name", "trials", "space", "overrides", "inherits", "head_from")
+_STEP_KEYS = ("name", "trials", "space", "each", "overrides", "inherits", "head_from")
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Step:
     Attributes:
         trials: number of trials.
         space: its axes, as ``tl_hpo.search.space`` reads them.
+        each: axis of choices that has an optimisation of its own for every choice; they share the
+            trials, and the worse half is dropped again and again (`tl_hpo.search.halving`).
         overrides: set in its trials alone, by key; never inherited.
         inherits: step whose best configuration it starts from.
         head_from: step whose best trial trained the classification block to start from.
@@ -24,9 +26,19 @@ class Step:
     name: str
     trials: int
     space: Mapping[str, Mapping[str, Any]]
+    each: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     inherits: str | None = None
     head_from: str | None = None
+
+    def study_of(self, choice: Any) -> str:
+        """Return the name of the study of one choice of ``each``."""
+        return f"{self.name}-{choice}"
+
+    def studies(self) -> list[str]:
+        """Return the names of all studies that the step may have."""
+        choices = self.space[self.each]["choices"] if self.each else []
+        return [self.name, *(self.study_of(choice) for choice in choices)]
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,10 @@ class Strategy:
 
     name: str
     steps: tuple[Step, ...]
+
+    def studies(self) -> list[str]:
+        """Return the names of all studies that the strategy may have."""
+        return [name for step in self.steps for name in step.studies()]
 
 
 def parse_strategy(config: Mapping[str, Any]) -> Strategy:
@@ -66,6 +82,7 @@ def _parse_step(step: Mapping[str, Any], earlier: Sequence[str]) -> Step:
         )
     if not step.get("space"):
         raise UserError(f"step {name} must have a search space, got none.")
+    _check_each(name, step.get("each"), step["space"])
     for key in ("inherits", "head_from"):
         if step.get(key) is not None and step[key] not in earlier:
             raise UserError(f"{key} of step {name} must name an earlier step, got {step[key]!r}.")
@@ -73,7 +90,15 @@ def _parse_step(step: Mapping[str, Any], earlier: Sequence[str]) -> Step:
         name=name,
         trials=trials,
         space=step["space"],
+        each=step.get("each"),
         overrides=step.get("overrides") or {},
         inherits=step.get("inherits"),
         head_from=step.get("head_from"),
     )
+
+
+def _check_each(name: str, each: Any, space: Mapping[str, Any]) -> None:
+    if each is not None and "choices" not in space.get(each, {}):
+        raise UserError(
+            f"each of step {name} must name an axis of its space that has choices, got {each!r}."
+        )

@@ -20,6 +20,10 @@ SETTINGS = "settings"  # the columns of trials.csv that describe it
 RESULT = "result"  # what result.json holds
 CURVE = "curve"  # a row of curves.csv per epoch
 REASON = "reason"  # why it ended early, or failed
+POINT = "point"  # list of str: the overrides that its step chose
+IDENTITY = "identity"  # list of str: equal in trials that train the same
+DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, untrained
+EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
 
 def open_storage(path: Path) -> RDBStorage:
@@ -53,8 +57,9 @@ def open_study(
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that are over, whatever became of them."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
+    """Return the trials that are over, whatever became of them; duplicates are none."""
+    over = study.get_trials(deepcopy=False, states=FINISHED)
+    return [trial for trial in over if DUPLICATE_OF not in trial.user_attrs]
 
 
 def rank(state: str, objective: float) -> tuple[bool, float]:

@@ -6,8 +6,9 @@ from tl_hpo.data.split_settings import check_seed, read_settings
 from tl_hpo.data.views import make_views
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.models.backbone import check_image_size, default_size
+from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
-from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
+from tl_hpo.models.layers import layers_of
 from tl_hpo.training.devices import check_accelerator, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
 from tl_hpo.training.phases import check_phase, make_optimizer

@@ -13,8 +13,9 @@ from torch import nn
 
 from tl_hpo.files import write_json
 from tl_hpo.models.backbone import check_image_size, default_size, feature_count, normalisation
+from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
-from tl_hpo.models.layers import layers_of, resolve_delimiting_layer
+from tl_hpo.models.layers import layers_of
 from tl_hpo.models.reuse.source import Request, Source, from_images
 from tl_hpo.models.transfer import (
     Normalise,

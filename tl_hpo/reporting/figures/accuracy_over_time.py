@@ -51,7 +51,7 @@ def panel(
             rows = end + list(part)
             axes.plot(
                 [row.elapsed_seconds / unit[1] for row in rows],
-                [_or_nan(row.val_accuracy) for row in rows],
+                [or_nan(row.val_accuracy) for row in rows],
                 linestyle=DASHES.get(phase, "-"),
                 linewidth=1.3,
                 marker="o",
@@ -76,7 +76,11 @@ def best_so_far(epochs: Iterable[Epoch]) -> tuple[list[float], list[float]]:
 
 def time_unit(epochs: Iterable[Epoch]) -> tuple[str, float]:
     """Return the largest unit that the experiment lasts two of, with its length in seconds."""
-    longest = max((epoch.elapsed_seconds for epoch in epochs), default=0.0)
+    return unit_of(max((epoch.elapsed_seconds for epoch in epochs), default=0.0))
+
+
+def unit_of(longest: float) -> tuple[str, float]:
+    """Return the largest unit that ``longest`` seconds are two of, with its length in seconds."""
     return next((unit for unit in UNITS if longest >= 2 * unit[1]), UNITS[-1])
 
 
@@ -106,5 +110,6 @@ def _order(epoch: Epoch) -> tuple[str, int, bool, int]:
     return epoch.step, epoch.number, epoch.phase != "head", epoch.epoch
 
 
-def _or_nan(value: float | None) -> float:
+def or_nan(value: float | None) -> float:
+    """Return a number that matplotlib leaves a gap for where there is none."""
     return math.nan if value is None else value

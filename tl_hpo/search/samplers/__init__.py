@@ -14,7 +14,6 @@ from tl_hpo.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-    from optuna.study import Study
 
 
 def ask_seed(seed: int, number: int) -> int:
@@ -71,13 +70,6 @@ def make_sampler(
     if name not in makers:
         raise unknown("sampler.name", name, makers)
     return makers[name](space, seed, options)
-
-
-def exhausted(study: Study) -> bool:
-    """Tell whether the study's sampler has nothing left to propose; only a grid ever has not."""
-    from tl_hpo.search.samplers.grid import GridSampler
-
-    return isinstance(study.sampler, GridSampler) and study.sampler.exhausted(study)
 
 
 def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:

@@ -1,0 +1,57 @@
+"""The best configurations trained again with other seeds, in words."""
+
+from collections.abc import Sequence
+
+from tl_hpo.reporting.markdown import number, plain, table
+from tl_hpo.reporting.records import Repeat, Run, Trial
+
+MEANING = (
+    "The figure of the search is the best of many trials and thus flatters; the mean over fresh "
+    "seeds is not picked by its luck, except that the highest of several means still is a little. "
+    "± is the standard deviation over the re-trainings. All are of the validation side."
+)
+
+
+def section(run: Run) -> list[str]:
+    """Return the section as Markdown blocks, none where nothing was trained again."""
+    if not run.repeats:
+        return []
+    trials = {(trial.step, trial.number): trial for trial in run.trials}
+    ranks = sorted({row.configuration for row in run.repeats})
+    rows = [_row([r for r in run.repeats if r.configuration == rank], trials) for rank in ranks]
+    header = ["configuration", "trial", "in the search", "mean ± sd", "re-trainings", "chosen"]
+    return ["## Repeats", table(header, rows), MEANING]
+
+
+def briefly(trial: Trial) -> str:
+    """Describe the configuration of a trial in a few words, what both phases share once."""
+    head = _phase(trial.head_optimizer, trial.head_lr)
+    finetune = _phase(trial.finetune_optimizer, trial.finetune_lr)
+    parts = [trial.model]
+    if head == finetune or not finetune:
+        parts.append(head)
+    else:
+        parts += [f"{head} then {finetune}" if head else finetune]
+    if trial.delimiting_layer is not None:
+        total = f" of {trial.n_layers}" if trial.n_layers else ""
+        parts.append(f"layer {trial.delimiting_layer:g}{total}")
+    return ", ".join(part for part in parts if part)
+
+
+def _phase(optimizer: str, rate: float | None) -> str:
+    return optimizer + (f" {rate:.4g}" if rate else "")
+
+
+def _row(repeats: Sequence[Repeat], trials: dict[tuple[str, int], Trial]) -> list[str]:
+    first = repeats[0]
+    trial = trials.get((first.step, first.number))
+    done = sum(row.val_accuracy is not None for row in repeats)
+    spread = f" ± {number(first.sd)}" if first.sd is not None else ""
+    return [
+        plain(briefly(trial)) if trial else "",
+        plain(f"{first.step} {first.number}"),
+        number(trial.val_accuracy if trial else None),
+        f"{number(first.mean)}{spread}",
+        str(done) if done == len(repeats) else f"{done} of {len(repeats)}",
+        "yes" if first.chosen else "",
+    ]
