@@ -203,21 +203,26 @@ def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, options, prun
     assert {state for _, state in got} == {"PRUNED", "COMPLETE"}
 
 
-def test_samplers_see_all_trials_under_hyperband_also_after_a_restart(plan, tmp_path):
-    p = plan("pruner=hyperband", "pruner.max_epochs=6", "sampler=tpe", "sampler.n_initial=2")
-    whole = SimulatedRunner()
-    Experiment(p, whole, optuna.storages.InMemoryStorage()).run()
+class Spy(optuna.samplers.RandomSampler):
+    """Notes how many trials a sampler is shown for every trial."""
 
-    storage, first = optuna.storages.InMemoryStorage(), SimulatedRunner(stopped_at(5))
-    with pytest.raises(KeyboardInterrupt):
-        Experiment(p, first, storage).run()
-    second = SimulatedRunner()
-    Experiment(p, second, storage).run()
-    assert first.asked[:-1] + second.asked == whole.asked
+    def __init__(self):
+        super().__init__(seed=0)
+        self.seen = []
+
+    def before_trial(self, study, trial):
+        self.seen.append(len(study.get_trials(deepcopy=False)))
 
 
-def stopped_at(moment):
-    return lambda n: KeyboardInterrupt() if n == moment else None
+@pytest.mark.parametrize("name", ["hyperband", "median", "early_cancel"])
+def test_samplers_see_all_trials_whatever_the_pruner(name):
+    spy = Spy()
+    study = optuna.create_study(
+        direction="maximize", sampler=spy, pruner=make_pruner(config(name), max_epochs=9)
+    )
+    for _ in range(8):
+        _reported(study, [0.9] * 9)
+    assert spy.seen == [*range(1, 9)]
 
 
 def test_unknown_name_and_option_suggest_the_nearest():
