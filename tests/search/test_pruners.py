@@ -190,32 +190,39 @@ def _reported(study, curve):
         ),
     ],
 )
-def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, run, options, pruner):
-    p = plan(f"pruner={options[0]}", *options[1:], "search.n_trials=24", "search.layer_trials=1")
+def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, options, pruner):
+    p = plan(f"pruner={options[0]}", *options[1:], "search.n_trials=14", "search.layer_trials=1")
     runner = SimulatedRunner()
-    study = run(p, runner).studies["shared"]
-    scores = [runner.score(overrides) for overrides in runner.asked[:24]]
+    experiment = Experiment(p, runner, optuna.storages.InMemoryStorage())
+    experiment.run()
+    study = experiment.studies["shared"]
+    scores = [runner.score(overrides) for overrides in runner.asked[:14]]
     curves = [[score * (1 - 0.5**step) for step in range(1, 7)] for score in scores]
     got = [(t.user_attrs["result"]["epochs"], t.state.name) for t in study.trials]
     assert got == by_hand(pruner, "shared", curves)
     assert {state for _, state in got} == {"PRUNED", "COMPLETE"}
 
 
-def test_samplers_see_all_trials_under_hyperband_also_after_a_restart(plan, tmp_path):
-    p = plan("pruner=hyperband", "pruner.max_epochs=6", "sampler=tpe", "sampler.n_initial=2")
-    whole = SimulatedRunner()
-    Experiment(p, whole, optuna.storages.InMemoryStorage()).run()
+class Spy(optuna.samplers.RandomSampler):
+    """Notes how many trials a sampler is shown for every trial."""
 
-    storage, first = optuna.storages.InMemoryStorage(), SimulatedRunner(stopped_at(5))
-    with pytest.raises(KeyboardInterrupt):
-        Experiment(p, first, storage).run()
-    second = SimulatedRunner()
-    Experiment(p, second, storage).run()
-    assert first.asked[:-1] + second.asked == whole.asked
+    def __init__(self):
+        super().__init__(seed=0)
+        self.seen = []
+
+    def before_trial(self, study, trial):
+        self.seen.append(len(study.get_trials(deepcopy=False)))
 
 
-def stopped_at(moment):
-    return lambda n: KeyboardInterrupt() if n == moment else None
+@pytest.mark.parametrize("name", ["hyperband", "median", "early_cancel"])
+def test_samplers_see_all_trials_whatever_the_pruner(name):
+    spy = Spy()
+    study = optuna.create_study(
+        direction="maximize", sampler=spy, pruner=make_pruner(config(name), max_epochs=9)
+    )
+    for _ in range(8):
+        _reported(study, [0.9] * 9)
+    assert spy.seen == [*range(1, 9)]
 
 
 def test_unknown_name_and_option_suggest_the_nearest():

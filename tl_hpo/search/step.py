@@ -20,7 +20,7 @@ from tl_hpo.search.duplicates import identity, in_a_row, tell_as, twin_of
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.pruners import MAJORITY_SHARE
 from tl_hpo.search.runner import Runner
-from tl_hpo.search.samplers import ask_seed, exhausted
+from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.space import SearchSpace
 from tl_hpo.search.study import (
     CURVE,
@@ -114,7 +114,8 @@ def _reason_to_stop(step: StepRun, expected: float | None) -> str:
 
 def is_used_up(study: optuna.Study) -> str:
     """Return that a sampler has a last point and has proposed it, or nothing."""
-    return "every point of the grid has been tried" if exhausted(study) else ""
+    exhausted = getattr(study.sampler, "exhausted", None)  # of a grid
+    return "every point of the grid has been tried" if exhausted and exhausted(study) else ""
 
 
 def _ask(step: StepRun) -> Trial:

@@ -13,7 +13,6 @@ from tl_hpo.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-    from optuna.study import Study
 
 
 def ask_seed(seed: int, number: int) -> int:
@@ -73,13 +72,6 @@ def make_sampler(
     if name == "grid":
         return _grid(space, seed, options, conditions)
     return _SAMPLERS[name](space, seed, options)
-
-
-def exhausted(study: Study) -> bool:
-    """Tell whether the study's sampler has nothing left to propose; only a grid ever has not."""
-    from tl_hpo.search.samplers.grid import GridSampler
-
-    return isinstance(study.sampler, GridSampler) and study.sampler.exhausted(study)
 
 
 def _gpyopt(
