@@ -25,6 +25,7 @@ from tl_hpo.reporting.report import write_report
 from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
+from tl_hpo.search.repeats import Repeated
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.strategy import Strategy
@@ -74,6 +75,8 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     write_report(folder, _slices(experiment))
     metrics = read_run(folder).metrics
     _tell_best(folder, best, metrics.test if metrics else None, data.table.synthetic)
+    _tell_repeats(experiment.repeating.chosen())
+    _tell_files(folder)
 
 
 def _continue_or_begin(
@@ -181,6 +184,22 @@ def _tell_best(folder: Path, best: FrozenTrial, test: SideMetrics | None, synthe
             settings[f"{phase}_lr"],
         )
     logger.info("  delimiting layer      %d of %d", result["delimiting_layer"], result["n_layers"])
+
+
+def _tell_repeats(chosen: Repeated | None) -> None:
+    if chosen is not None and chosen.mean_accuracy is not None:
+        spread = "" if chosen.sd_accuracy is None else f" ± {chosen.sd_accuracy:.4f}"
+        searched = result_of(chosen.candidate.trial)["val_accuracy"]
+        logger.info(
+            "  trained again         accuracy %.4f%s over %d seeds; %.4f in the search",
+            chosen.mean_accuracy,
+            spread,
+            chosen.n_completed,
+            searched,
+        )
+
+
+def _tell_files(folder: Path) -> None:
     for title, name in (
         ("summary", "summary.md"),
         ("best model", BEST_MODEL),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
-from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
@@ -15,16 +14,8 @@ from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.halving import schedule
 from tl_hpo.search.opening import expected_improvement, open_step
 from tl_hpo.search.plan import Plan
-from tl_hpo.search.pruners import make_pruner
-from tl_hpo.search.records import last_elapsed, write_curves, write_repeats, write_trials
-from tl_hpo.search.repeats import (
-    Candidate,
-    Repeated,
-    candidates,
-    chosen_of,
-    repeat_overrides,
-    repeated,
-)
+from tl_hpo.search.records import last_elapsed, write_curves, write_trials
+from tl_hpo.search.repeating import Repeating
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
@@ -39,9 +30,9 @@ from tl_hpo.search.study import (
     best_of,
     finished,
     open_storage,
-    open_study,
     rank,
     rank_of,
+    stored_trials,
 )
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
@@ -61,6 +52,7 @@ class Experiment:
     Attributes:
         studies: of the search, by name, in the order of their steps; a step has one, or one for
             every choice of its axis ``each``.
+        repeating: the best configurations that are trained again.
     """
 
     def __init__(self, plan: Plan, runner: Runner, storage: BaseStorage | None = None) -> None:
@@ -69,6 +61,7 @@ class Experiment:
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
         self._storage = storage or open_storage(plan.folder / "study.db")
+        self.repeating = Repeating(plan, self._storage)
         self._clock = make_clock(last_elapsed(self._stored_trials()))
 
     def run(self) -> FrozenTrial:
@@ -85,8 +78,7 @@ class Experiment:
                 self._run_each(index, step)
             else:
                 self._run_one(index, step)
-        if self.plan.repeats.times:
-            self._repeat()
+        self._repeat()
         self.record()
         best = self.best()
         assert best is not None  # a step without any result has raised
@@ -188,6 +180,28 @@ class Experiment:
             return False
         return set(self._shared_overrides(step)) == set(best[1].user_attrs[OVERRIDES])
 
+    def _repeat(self) -> None:
+        """Train the best configurations again, each with seeds of its own."""
+        study = self.repeating.open()
+        if study is None:
+            return
+        run = StepRun(
+            name=REPEATS,
+            n_trials=self.repeating.n_trials(),
+            study=study,
+            space=SearchSpace(()),
+            overrides=(),
+            runner=self.runner,
+            folder=lambda number: self.trial_folder(REPEATS, number),
+            clock=self._clock,
+            keep_model=lambda result: True,
+            changed=self.record,
+        )
+        self._tell_beginning(run, run.n_trials)
+        while len(finished(study)) < run.n_trials and not self._time_is_up():
+            trial = study.ask()
+            run_trial(run, trial, self.repeating.overrides(trial.number))
+
     # What a step's trials share
 
     def _space(
@@ -239,7 +253,7 @@ class Experiment:
         Once the best configurations have been repeated, it is the best training of the one with
         the highest mean.
         """
-        chosen = self._chosen()
+        chosen = self.repeating.chosen()
         return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
 
     def trial_folder(self, study: str, number: int) -> Path:
@@ -251,22 +265,14 @@ class Experiment:
         return best is None or rank(result.state, result.objective) > rank_of(best[1])
 
     def _stored_trials(self) -> dict[str, list[FrozenTrial]]:
-        begun = set(optuna.get_all_study_names(self._storage))
-        return {
-            name: optuna.load_study(study_name=name, storage=self._storage).trials
-            for name in [*self.plan.strategy.studies(), REPEATS]
-            if name in begun
-        }
+        return stored_trials(self._storage, [*self.plan.strategy.studies(), REPEATS])
 
     def record(self) -> None:
         """Bring the files of the run folder up to date with the storage."""
         folder, trials = self.plan.folder, self._stored_trials()
         write_trials(folder / "trials.csv", trials)
         write_curves(folder / "curves.csv", trials)
-        results = self._repeated(trials)
-        if results:
-            times = self.plan.repeats.times
-            write_repeats(folder / "repeats.csv", results, self.plan.seed, times)
+        self.repeating.write(folder / "repeats.csv")
         best = self.best()
         if best is not None:
             name, trial = best
@@ -275,52 +281,6 @@ class Experiment:
             promote(folder, model, trial, about, self._clock())
             if name == REPEATS:  # chosen: the models of the others have served their time
                 drop_models(folder / "trials", REPEATS)
-
-    # Repeats
-
-    def _repeat(self) -> None:
-        """Train the best configurations again, each with seeds of its own."""
-        found = self._candidates(self._stored_trials())
-        times = self.plan.repeats.times
-        sampler = RandomSampler(seed=0)  # has nothing to draw
-        study = open_study(self._storage, REPEATS, sampler, make_pruner({"name": "none"}))
-        run = StepRun(
-            name=REPEATS,
-            n_trials=times * len(found),
-            study=study,
-            space=SearchSpace(()),
-            overrides=(),
-            runner=self.runner,
-            folder=lambda number: self.trial_folder(REPEATS, number),
-            clock=self._clock,
-            keep_model=lambda result: True,
-            changed=self.record,
-        )
-        logger.info("Repeats: the best %d configurations, %d times each", len(found), times)
-        while len(finished(study)) < run.n_trials and not self._time_is_up():
-            trial = study.ask()
-            candidate = found[trial.number // times]
-            seed = self.plan.seed + 1 + trial.number % times
-            run_trial(run, trial, repeat_overrides(candidate, self.plan.repeats.held, seed))
-
-    def _candidates(self, trials: dict[str, list[FrozenTrial]]) -> list[Candidate]:
-        searched = {name: own for name, own in trials.items() if name != REPEATS}
-        return candidates(searched, self.plan.repeats.best)
-
-    def _repeated(self, trials: dict[str, list[FrozenTrial]]) -> list[Repeated]:
-        """Return what the repeats came to so far."""
-        times = self.plan.repeats.times
-        own = [trial for trial in trials.get(REPEATS, ()) if trial.state.is_finished()]
-        return repeated(self._candidates(trials), own, times) if times and own else []
-
-    def _chosen(self) -> Repeated | None:
-        """Return the configuration that the repeats chose; None before the last of them."""
-        times = self.plan.repeats.times
-        if not times:
-            return None
-        results = self._repeated(self._stored_trials())
-        done = sum(len(each.trials) for each in results)
-        return chosen_of(results) if results and done == times * len(results) else None
 
 
 def _best_among(studies: dict[str, optuna.Study]) -> tuple[str, FrozenTrial] | None:
@@ -341,10 +301,5 @@ def has_results(folder: Path, strategy: Strategy) -> bool:
     if not path.exists():
         return False
     storage = open_storage(path)
-    begun = set(optuna.get_all_study_names(storage))
-    return any(
-        trial.user_attrs.get(RESULT)
-        for name in strategy.studies()
-        if name in begun
-        for trial in optuna.load_study(study_name=name, storage=storage).trials
-    )
+    trials = stored_trials(storage, strategy.studies())
+    return any(trial.user_attrs.get(RESULT) for own in trials.values() for trial in own)

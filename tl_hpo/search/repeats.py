@@ -63,6 +63,11 @@ class Repeated:
     mean_accuracy: float | None
     sd_accuracy: float | None
 
+    @property
+    def n_completed(self) -> int:
+        """Return the number of trainings that the mean is over."""
+        return len(_completed(self.trials))
+
     def best(self) -> FrozenTrial:
         """Return the best of its trainings, the first among equals."""
         return max(_completed(self.trials), key=rank_of)

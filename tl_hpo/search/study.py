@@ -1,6 +1,7 @@
 """Studies: one per step, in one Optuna storage, and what is kept in their trials."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,16 @@ def open_study(
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
     return study
+
+
+def stored_trials(storage: BaseStorage, names: Sequence[str]) -> dict[str, list[FrozenTrial]]:
+    """Return the trials of those of the studies that have begun, by name."""
+    begun = set(optuna.get_all_study_names(storage))
+    return {
+        name: optuna.load_study(study_name=name, storage=storage).trials
+        for name in names
+        if name in begun
+    }
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
