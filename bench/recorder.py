@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from tl_hpo.config import compose_trial
 from tl_hpo.models.classifier import PhaseTask
+from tl_hpo.models.layers import layers_of
 from tl_hpo.overrides import override
 from tl_hpo.training import phases
 from tl_hpo.training.callbacks import BestEpoch
@@ -82,6 +83,18 @@ class Recorder:
     def head_file(self, job: Job) -> Path:
         """Return where the block that a job trained is kept."""
         return self.folder / "heads" / f"{job.name}-{job.optimizer}-{job.lr}" / HEAD_FILE
+
+    def about(self, models: Sequence[str]) -> dict[str, Any]:
+        """Return what a replay has to know: layers of the models, share of the largest class."""
+        config = compose_trial(self.shared)
+        data = self.worker.data(config, input_size(config))
+        validation = data.table.labels[data.split.validation[: self.worker.n_validation]]
+        return {
+            "layers": {name: len(layers_of(name, input_size(config))) for name in models},
+            "majority_share": float(np.bincount(validation).max() / len(validation)),
+            "validation_images": self.worker.n_validation,
+            "test_images": len(data.split.validation) - self.worker.n_validation,
+        }
 
     def _trial(
         self, job: Job, phase: str, depth: float, own: Sequence[str]

@@ -103,13 +103,17 @@ def _jobs(model: Model) -> Iterator[Job]:
 def _finetuning(options: argparse.Namespace, heads: Sequence[Job]) -> Iterator[Job]:
     reached = [max(float(r["validation"]) for r in _kept(options.folder, job)) for job in heads]
     best = max(reached)
-    recorder = Recorder(shared(options), options.folder)
-    head_file = recorder.head_file(heads[reached.index(best)])
+    head_file = recorder_of(options).head_file(heads[reached.index(best)])
     for job, value in zip(heads, reached, strict=True):
         plain = {"model": job.model, "name": job.name, "optimizer": job.optimizer, "lr": job.lr}
         yield Job(**plain, start=OWN, depths=DEPTHS)
         if value < best - WORSE:
             yield Job(**plain, start=BEST, depths=DEPTHS, head_file=head_file)
+
+
+def recorder_of(options: argparse.Namespace) -> Recorder:
+    """Return what records in this process."""
+    return Recorder(shared(options), options.folder)
 
 
 def _run(shared_overrides: list[str], folder: Path, job: Job) -> None:
@@ -152,6 +156,7 @@ def merge(options: argparse.Namespace) -> None:
         "models": {m.name: Path(m.weights).name for m in options.models},
         "head_epochs": HEAD_EPOCHS,
         "finetune_epochs": FINETUNE_EPOCHS,
+        **recorder_of(options).about([m.name for m in options.models]),
     }
     write_json(options.out.with_suffix(".json"), about)
     say(json.dumps(about))

@@ -274,3 +274,28 @@ def test_a_best_model_that_is_gone_is_told(command, image_folder, tiny):
     assert command("optimize", *arguments).code == 0
     shutil.rmtree("runs/folder/shared/best_model")
     assert_told(command("optimize", *arguments), "best model must stay", "best_model")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["strategy=per_model", "search.n_trials=1"], ["at least one for each model", "1 for 2"]),
+        (["search.max_hours=0"], ["search.max_hours", "0"]),
+        (["search.max_hours=soon"], ["search.max_hours", "soon"]),
+        (["search.min_improvement=-1"], ["search.min_improvement", "-1"]),
+        (["search.repeats=-1"], ["search.repeats", "-1"]),
+        (["search.repeats=2", "search.repeat_best=0"], ["search.repeat_best", "0"]),
+        (["search.warm_start=nowhere"], ["search.warm_start", "nowhere", "list"]),
+        (["search.warm_start=[nowhere]"], ["nowhere"]),
+        (["search.warm_start=[nowhere]", "search.warm_trials=0"], ["search.warm_trials", "0"]),
+        (["sampler=tpe", "sampler.n_initial=0"], ["sampler.n_initial", "0"]),
+        (["pruner=median", "pruner.interval=0"], ["pruner.interval", "0"]),
+        (["pruner=hyperband", "pruner.reduction_factor=1"], ["pruner.reduction_factor", "1"]),
+    ],
+)
+def test_nonsense_of_a_search_is_told_before_anything_is_trained(
+    command, image_folder, tiny, settings, words
+):
+    outcome = command("optimize", *folder(image_folder()), *tiny, *settings)
+    assert_told(outcome, *words)
+    assert not list(Path("runs").glob("folder/*/trials"))

@@ -17,9 +17,10 @@ from optuna.trial import TrialState, create_trial
 from threadpoolctl import threadpool_limits
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.samplers import ask_seed, make_sampler
+from tl_hpo.search.samplers import ask_seed, exhausted, make_sampler
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 from tl_hpo.search.samplers.qmc import quantile
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,7 +40,7 @@ SPACE = {
     "optimizer": CategoricalDistribution(("sgd", "adam")),
     "lr": FloatDistribution(1e-4, 1.0, log=True),
 }
-NAMES = ["cmaes", "gp", "gpyopt", "grid", "qmc", "random", "tpe"]
+NAMES = ["cmaes", "gp", "gpyopt", "gpyopt_plain", "grid", "qmc", "random", "tpe"]
 
 
 def config(name):
@@ -83,15 +84,26 @@ def test_a_fresh_sampler_for_every_trial_changes_nothing(name):
 def test_the_paper_preset_has_raw_axes_and_five_random_trials():
     sampler = make_sampler(config("gpyopt_paper"), SPACE, seed=0)
     assert isinstance(sampler, GPyOptSampler)
-    assert (sampler.axes, sampler.n_initial) == ("raw", 5)
+    assert (sampler.axes, sampler.design, sampler.n_initial) == ("raw", "random", 5)
+    assert sampler.proposer == BayesianOptimizationProposer()
+
+
+def test_the_plain_preset_is_gpyopt_with_its_defaults_on_unit_axes():
+    sampler = make_sampler(config("gpyopt_plain"), SPACE, seed=0)
+    assert (sampler.axes, sampler.design, sampler.n_initial) == ("unit", "random", 5)
+    assert sampler.proposer == BayesianOptimizationProposer()
 
 
 def test_the_config_states_the_defaults_of_the_class():
     options = {k: v for k, v in config("gpyopt").items() if k != "name"}
     sampler, default = GPyOptSampler(seed=0, **options), GPyOptSampler(seed=0)
     assert sampler.proposer == default.proposer
-    assert (sampler.axes, sampler.n_initial) == (default.axes, default.n_initial)
-    assert set(options) == {"n_initial", "axes", *vars(default.proposer)}
+    for name in ("axes", "design", "n_initial"):
+        assert getattr(sampler, name) == getattr(default, name)
+    own = {"n_initial", "kernel", "design", "axes"}
+    choices = {key: value for key, value in options.items() if key not in own}
+    assert own <= set(options)
+    assert choices == vars(BayesianOptimizationProposer())
 
 
 def test_unknown_name_and_option_suggest_the_nearest():
@@ -183,7 +195,7 @@ def points_of(space, n, conditions=None, points=3, seed=0):
     study = optuna.create_study(direction="maximize", sampler=sampler)
     size = None
     for number in range(n):
-        if size is None and study.sampler.exhausted(study):
+        if size is None and exhausted(study):
             size = number
         study.tell(study.ask(fixed_distributions=space), 1.0)
     return [trial.params for trial in study.trials], size
@@ -274,9 +286,9 @@ def test_trials_that_others_proposed_take_their_points_of_the_grid():
     for params in (taken, apart):
         study.add_trial(create_trial(value=1.0, params=params, distributions=CONDITIONAL))
     for _ in range(29):
-        assert not study.sampler.exhausted(study)
+        assert not exhausted(study)
         study.tell(study.ask(fixed_distributions=CONDITIONAL), 1.0)
-    assert study.sampler.exhausted(study)
+    assert exhausted(study)
     asked = [(t.params["optimizer"], t.params["lr"]) for t in study.trials[2:]]
     assert ("adam", 0.01) not in asked
 
@@ -286,10 +298,19 @@ def test_a_trial_of_the_grid_that_waits_to_run_again_is_not_over():
     study = optuna.create_study(sampler=make_sampler({"name": "grid"}, space, seed=0))
     study.tell(study.ask(fixed_distributions=space), 1.0)
     last = study.ask(fixed_distributions=space)
-    assert study.sampler.exhausted(study)
+    assert exhausted(study)
     study._storage.set_trial_state_values(last._trial_id, TrialState.WAITING)
-    assert not study.sampler.exhausted(study)
+    assert not exhausted(study)
     assert study.ask(fixed_distributions=space).params == last.params
+
+
+def test_no_sampler_but_the_grid_is_ever_exhausted():
+    space = {"layer": IntDistribution(0, 1)}
+    for name in set(NAMES) - {"grid"}:
+        study = optuna.create_study(sampler=make_sampler(config(name), space, seed=0))
+        for _ in range(3):
+            study.tell(study.ask(fixed_distributions=space), 1.0)
+        assert not exhausted(study)
 
 
 @settings(max_examples=20, deadline=None)

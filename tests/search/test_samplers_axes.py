@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tl_hpo.search.samplers.axes import Axes
@@ -52,3 +55,43 @@ def test_choices_of_any_kind_come_back_themselves():
 def test_values_that_are_not_in_the_space_are_told(value):
     assert not Axes({"lr": LR}).holds({"lr": value})
     assert not Axes({"c": CategoricalDistribution(("a", "b"))}).holds({"c": value})
+
+
+WHEN = {"momentum": {"optimizer": ("sgd", "rmsprop")}, "beta": {"optimizer": ("adam",)}}
+CONDITIONAL = {
+    "optimizer": CategoricalDistribution(("adam", "sgd", "rmsprop")),
+    "momentum": FloatDistribution(0.0, 0.8),
+    "beta": CategoricalDistribution((0.9, 0.95, 0.99)),
+    "layer": IntDistribution(0, 40),
+    "batch": IntDistribution(8, 128, log=True),
+}
+
+
+def test_coordinates_are_constant_where_an_axis_does_not_apply():
+    axes = Axes(CONDITIONAL, conditions=WHEN)
+    rest = {"momentum": 0.2, "beta": 0.99, "layer": 10, "batch": 8}
+    X = axes.encode([{"optimizer": name, **rest} for name in ("adam", "sgd", "rmsprop")])
+    assert X[:, 1].tolist() == pytest.approx([0.5, 0.25, 0.25])
+    assert X[:, 2].tolist() == [2.0, 0.0, 0.0]
+    assert X[:, 3].tolist() == [0.25] * 3
+
+
+def test_raw_axes_have_their_middle_where_they_do_not_apply():
+    axes = Axes({**CONDITIONAL, "momentum": FloatDistribution(0.2, 0.8)}, "raw", WHEN)
+    (row,) = axes.encode(
+        [{"optimizer": "adam", "momentum": 0.3, "beta": 0.9, "layer": 1, "batch": 9}]
+    )
+    assert row[1] == pytest.approx(0.5)
+
+
+@given(
+    row=st.tuples(
+        st.integers(0, 2), st.floats(0, 1), st.integers(0, 2), st.floats(0, 1), st.floats(0, 1)
+    )
+)
+def test_canonical_rows_are_what_decoded_points_are_encoded_to(row):
+    axes = Axes(CONDITIONAL, conditions=WHEN)
+    X = np.array([row], dtype=float)
+    expected = axes.encode([axes.decode(X[0])])
+    assert axes.canonical(X) == pytest.approx(expected, abs=1e-12)
+    assert X.tolist() == [list(row)]

@@ -46,6 +46,7 @@ RAW = [
     ("continuous", (0.0, 0.9)),
 ]
 NAMES = ["model", "lr", "batch", "layer", "momentum"]
+PLAIN = {"kernel": "gpyopt", "design": "random", "n_initial": 5}
 
 
 def domain_of(types):
@@ -109,7 +110,7 @@ def by_hand(study, types, row_of, sign, number, **choices):
     [("unit", UNIT, unit_row, unit_values), ("raw", RAW, raw_row, raw_values)],
 )
 def test_proposals_are_those_of_gpyopt_driven_by_hand(axes, types, row_of, values_of, direction):
-    study = studied(GPyOptSampler(seed=7, space=SPACE, axes=axes), 7, direction=direction)
+    study = studied(GPyOptSampler(seed=7, space=SPACE, axes=axes, **PLAIN), 7, direction=direction)
     for number in (5, 6):
         sign = -1 if direction == "maximize" else 1
         row = by_hand(study, types, row_of, sign, number)
@@ -119,7 +120,7 @@ def test_proposals_are_those_of_gpyopt_driven_by_hand(axes, types, row_of, value
 
 def test_choices_of_gpyopt_are_handed_on():
     choices = {"acquisition_type": "LCB", "acquisition_weight": 3.0, "normalize_Y": False}
-    study = studied(GPyOptSampler(seed=7, space=SPACE, **choices), 6)
+    study = studied(GPyOptSampler(seed=7, space=SPACE, **PLAIN, **choices), 6)
     row = by_hand(study, UNIT, unit_row, -1, 5, **choices)
     assert study.trials[5].params == {**unit_values(row), "seed": 3}
 
@@ -127,23 +128,25 @@ def test_choices_of_gpyopt_are_handed_on():
 def test_initial_design_is_one_random_design_of_gpyopt():
     import GPyOpt
 
-    study = studied(GPyOptSampler(seed=7, space=SPACE, n_initial=4, axes="raw"), 4)
+    study = studied(GPyOptSampler(seed=7, space=SPACE, axes="raw", **{**PLAIN, "n_initial": 4}), 4)
     np.random.seed(7)
     design = GPyOpt.Design_space(domain_of(RAW))
     rows = GPyOpt.experiment_design.initial_design("random", design, 4)
     assert [t.params for t in study.trials] == [{**raw_values(r), "seed": 3} for r in rows]
 
 
-def test_reopened_study_goes_on_as_if_never_closed(tmp_path):
+@pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
+def test_reopened_study_goes_on_as_if_never_closed(tmp_path, kernel):
+    def sampler():
+        return GPyOptSampler(seed=1, space=SPACE, n_initial=4, kernel=kernel)
+
     url = f"sqlite:///{tmp_path}/study.db"
-    studied(GPyOptSampler(seed=1, space=SPACE, n_initial=4), 4, storage=url, study_name="a")
+    studied(sampler(), 4, storage=url, study_name="a")
     for _ in range(2):
-        study = optuna.load_study(
-            storage=url, study_name="a", sampler=GPyOptSampler(seed=1, space=SPACE, n_initial=4)
-        )
+        study = optuna.load_study(storage=url, study_name="a", sampler=sampler())
         trial = study.ask(fixed_distributions=SPACE)
         study.tell(trial, accuracy(trial.params))
-    through = studied(GPyOptSampler(seed=1, space=SPACE, n_initial=4), 6)
+    through = studied(sampler(), 6)
     assert [t.params for t in study.trials] == [t.params for t in through.trials]
 
 
@@ -158,7 +161,13 @@ def test_another_seed_proposes_other_points():
         {"seed": -1},
         {"n_initial": 0},
         {"n_initial": 2.5},
+        {"n_initial": "some"},
         {"axes": "log"},
+        {"axes": "raw"},
+        {"kernel": "rbf"},
+        {"design": "grid"},
+        {"acquisition_type": "LCB"},
+        {"ARD": True},
         {"model_type": "GPP"},
         {"acquisition_type": "EI_MCMC"},
         {"acquisition_jitter": -0.1},

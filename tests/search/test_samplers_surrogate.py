@@ -56,7 +56,9 @@ def test_prediction_is_that_of_gpyopt_driven_by_hand():
     space = {"lr": SPACE["lr"]}
     study = study_of(space)
     mean, std, acquisition = (
-        GPyOptSampler(seed=3, space=space).surrogate(study).predict([{"lr": 1e-3}, {"lr": 0.5}])
+        GPyOptSampler(seed=3, space=space, kernel="gpyopt")
+        .surrogate(study)
+        .predict([{"lr": 1e-3}, {"lr": 0.5}])
     )
     X = np.array([[(math.log10(t.params["lr"]) + 4) / 4] for t in study.trials])
     Y = np.array([[-t.value] for t in study.trials])
@@ -73,22 +75,25 @@ def test_prediction_is_that_of_gpyopt_driven_by_hand():
     assert acquisition == pytest.approx(improvement, rel=1e-5, abs=1e-12)
 
 
+@pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
-def test_mean_follows_the_values_of_the_study(direction, sign):
+def test_mean_follows_the_values_of_the_study(direction, sign, kernel):
     study = study_of(SPACE, direction=direction, sign=sign)
-    surrogate = GPyOptSampler(seed=0, space=SPACE).surrogate(study)
+    surrogate = GPyOptSampler(seed=0, space=SPACE, kernel=kernel).surrogate(study)
     mean, std, acquisition = surrogate.predict([t.params for t in study.trials])
     assert mean == pytest.approx([t.value for t in study.trials], abs=0.1)
     assert (std > 0).all()
     assert (acquisition >= 0).all()
 
 
-def test_equal_scores_have_a_finite_surrogate():
+@pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
+def test_equal_scores_have_a_finite_surrogate(kernel):
     space = {"lr": SPACE["lr"]}
     study = study_of(space, n=0)
     for _ in range(3):
         study.tell(study.ask(fixed_distributions=space), 0.5)
-    mean, std, _ = GPyOptSampler(seed=0, space=space).surrogate(study).predict([{"lr": 0.1}])
+    sampler = GPyOptSampler(seed=0, space=space, kernel=kernel)
+    mean, std, _ = sampler.surrogate(study).predict([{"lr": 0.1}])
     assert mean == pytest.approx([0.5], abs=1e-3)
     assert np.isfinite(std).all()
 

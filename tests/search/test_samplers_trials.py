@@ -123,14 +123,19 @@ def test_no_usable_trial_after_the_initial_design_gives_a_random_point():
     assert set(params) == set(SPACE)
 
 
-def test_equal_scores_and_a_single_observation_still_give_proposals():
-    study = studied(GPyOptSampler(seed=0, space=SPACE, n_initial=1), 4, objective=lambda p: 0.5)
+@pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
+def test_equal_scores_and_a_single_observation_still_give_proposals(kernel):
+    sampler = GPyOptSampler(seed=0, space=SPACE, n_initial=1, kernel=kernel)
+    study = studied(sampler, 4, objective=lambda p: 0.5)
     assert [set(trial.params) for trial in study.trials] == [set(SPACE)] * 4
 
 
-def test_fully_explored_space_gives_random_points_and_says_so_once(caplog):
+@pytest.mark.parametrize(
+    "options", [{}, {"kernel": "gpyopt", "axes": "raw", "de_duplication": True}]
+)
+def test_fully_explored_space_gives_random_points_and_says_so_once(caplog, options):
     space = {"model": CategoricalDistribution(("a", "b", "c")), "layer": IntDistribution(0, 1)}
-    sampler = GPyOptSampler(seed=0, space=space, axes="raw", n_initial=2, de_duplication=True)
+    sampler = GPyOptSampler(seed=0, space=space, n_initial=2, **{"design": "random", **options})
     with caplog.at_level(logging.WARNING, logger="tl_hpo"):
         study = studied(sampler, 8, objective=lambda p: 0.1 * p["layer"], space=space)
     points = [tuple(t.params.values()) for t in study.trials]
@@ -187,15 +192,17 @@ def distributions(draw):
     return FloatDistribution(low, low + width * (step or 0.7), log=log, step=step)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     space=st.lists(distributions(), min_size=1, max_size=3),
-    axes=st.sampled_from(["unit", "raw"]),
+    options=st.sampled_from(
+        [{}, {"kernel": "gpyopt"}, {"kernel": "gpyopt", "axes": "raw", "design": "random"}]
+    ),
     seed=st.integers(0, 2**32),
 )
-def test_proposals_lie_in_their_distributions(space, axes, seed):
+def test_proposals_lie_in_their_distributions(space, options, seed):
     space = {f"p{i}": each for i, each in enumerate(space)}
-    sampler = GPyOptSampler(seed=seed, space=space, axes=axes, n_initial=2)
+    sampler = GPyOptSampler(seed=seed, space=space, n_initial=2, **options)
     study = optuna.create_study(sampler=sampler)
     for i in range(4):
         trial = study.ask(fixed_distributions=space)

@@ -93,14 +93,39 @@ def test_a_conditional_axis_may_have_choices_and_set_several():
     ]
 
 
-def test_a_condition_on_what_is_held_fixed_falls_away():
+def test_a_condition_on_what_is_held_fixed_is_decided_by_it():
     when = {"optimizer": ["sgd"], "model": ["vgg16"]}
     axes = {"optimizer": OPTIMIZER, "model": MODEL, "m": momentum(when)}
-    space = parse_space(axes, fixed=["optimizer"])
+    fixed = {"fixed": ["optimizer"]}
+    space = parse_space(axes, **fixed, given=["optimizer=sgd"])
     assert space.conditions == {"m": {"model": ("vgg16",)}}
-    space = parse_space(axes, fixed=["optimizer", "model"])
-    assert space.conditions == {}
-    assert space.overrides({"m": 0.5}) == ["m=0.5"]
+    without = parse_space(axes, **fixed, given=["optimizer=adam"])
+    assert list(without.distributions) == ["model"]
+
+
+def test_an_optimizer_of_a_phase_that_is_held_fixed_by_both_decides_as_well():
+    axes = {"m": momentum({"optimizer@head.optimizer": ["sgd"]})}
+    axes["optimizer@head.optimizer"] = OPTIMIZER
+    for optimizer, kept in (("sgd", ["m"]), ("adam", [])):
+        given = [f"optimizer={optimizer}"]
+        assert list(parse_space(axes, fixed=["optimizer"], given=given).distributions) == kept
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"optimizer": OPTIMIZER, "m": {"low": 0, "high": 1, "when": {"optimizer": []}}},
+        {"optimizer": OPTIMIZER, "m": {"low": 0, "high": 1, "when": []}},
+        {"optimizer": OPTIMIZER, "m": {"low": 0, "high": 1, "when": {"optimizer": [["sgd"]]}}},
+        {"optimizer": OPTIMIZER, "m": {"low": 0, "high": 1, "when": {"optimizer": {"sgd": 1}}}},
+        {"m": {"low": 0, "high": 1, "when": {"optimizer": ["sgd"]}}, "optimizer": ["sgd"]},
+        {"m": {"low": 0, "high": 1, "when": {"optimizer": ["sgd"]}}, "optimizer": {"choices": 5}},
+        {"optimizer": {"choices": [["a"]]}},
+    ],
+)
+def test_nonsense_is_refused(axes):
+    with pytest.raises(UserError):
+        parse_space(axes)
 
 
 def test_a_conditional_axis_may_itself_be_held_fixed():

@@ -24,6 +24,7 @@ from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
+from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.strategy import Strategy
@@ -69,6 +70,7 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:
         shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)
+    write_importance(folder / IMPORTANCE_FILE, importances(experiment.studies, plan.seed))
     write_report(folder, _slices(experiment))
     metrics = read_run(folder).metrics
     _tell_best(folder, best, metrics.test if metrics else None, data.table.synthetic)

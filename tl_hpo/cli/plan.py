@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from tl_hpo.config import group_options, is_of_a_trial, trial_overrides, user_search_path
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
+from tl_hpo.search.earlier import configurations
 from tl_hpo.search.guard import flat
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.plan import Plan
@@ -83,6 +84,8 @@ def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[st
         )
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise UserError(f"search.warm_trials must be a whole number of at least 1, got {trials!r}.")
+    if folders:
+        configurations([Path(each) for each in folders])  # they can be read
     return {
         "limits": Limits(
             search["max_hours"], search["min_improvement"], search["min_improvement_trials"]

@@ -9,9 +9,9 @@ from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import read_audit
 from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
+from tl_hpo.search.study import REPEATS
 from tl_hpo.training.metrics import ClassMetrics
 
-REPEATS = "repeats"
 """Stands for the step in trials.csv: trainings of the best configurations again."""
 
 

@@ -50,6 +50,12 @@ def promote(
     )
 
 
+def drop_models(trials: Path, step: str) -> None:
+    """Remove the models that trials of a step still hold."""
+    for model in trials.glob(f"{step}-*/{MODEL_FOLDER}"):
+        shutil.rmtree(model, ignore_errors=True)
+
+
 def _tested(model: Path) -> dict[str, float] | None:
     """Return what the model in a folder came to on the test side, if it has been measured."""
     path = model / METRICS_FILE

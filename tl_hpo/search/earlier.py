@@ -16,9 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of
-from tl_hpo.search.study import OVERRIDES, SETTINGS, WAIT_SECONDS, open_storage, result_of
+from tl_hpo.search.study import OVERRIDES, REPEATS, SETTINGS, WAIT_SECONDS, open_storage, result_of
 
-REPEATS = "repeats"  # step that trains known configurations again
 PHASES = ("head", "finetune")
 # Settings of a trial that have a meaning of their own in any search space.
 CHOSEN = ("model", "head_optimizer", "head_lr", "finetune_optimizer", "finetune_lr")

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -12,13 +11,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tl_hpo.overrides import merged, override
-from tl_hpo.search.best import BEST_FILE, BEST_MODEL, promote
+from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.halving import schedule
+from tl_hpo.search.opening import expected_improvement, open_step
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
 from tl_hpo.search.records import last_elapsed, write_curves, write_repeats, write_trials
 from tl_hpo.search.repeats import (
-    REPEATS,
     Candidate,
     Repeated,
     candidates,
@@ -27,7 +26,7 @@ from tl_hpo.search.repeats import (
     repeated,
 )
 from tl_hpo.search.runner import Runner
-from tl_hpo.search.samplers import ask_seed, make_sampler
+from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.step import StepRun, make_clock, run_step, run_trial
 from tl_hpo.search.strategy import Step, Strategy
@@ -35,6 +34,7 @@ from tl_hpo.search.study import (
     OVERRIDES,
     POINT,
     REASON,
+    REPEATS,
     RESULT,
     best_of,
     finished,
@@ -43,7 +43,6 @@ from tl_hpo.search.study import (
     rank,
     rank_of,
 )
-from tl_hpo.search.warm_start import first_trials
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
 __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
@@ -145,18 +144,9 @@ class Experiment:
         chosen: Sequence[str] = (),
     ) -> StepRun:
         seed //= 2  # samplers add a trial's number, and numpy's seeds end at 2^32
-        sampler = make_sampler(
-            self.plan.sampler,
-            space.distributions,
-            seed,
-            n_trials=n_trials,
-            conditions=space.conditions,
-        )
-        pruner = make_pruner(self.plan.pruner, max_epochs=self.plan.epochs)
-        study = open_study(self._storage, name, sampler, pruner)
-        self.studies[name] = study
         overrides = merged(self._shared_overrides(step), chosen)
-        self._warm_start(study, space, overrides)
+        study = open_step(self.plan, self._storage, name, space, n_trials, seed, overrides)
+        self.studies[name] = study
         return StepRun(
             name=name,
             n_trials=n_trials,
@@ -170,32 +160,9 @@ class Experiment:
             keep_model=self._beats_the_best,
             changed=self.record,
             limits=self.plan.limits,
-            improvement=self._improvement(space, seed),
+            improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
         )
-
-    def _improvement(self, space: SearchSpace, seed: int) -> Any:
-        """Return what tells the improvement to be expected, if a limit asks for it."""
-        if self.plan.limits.min_improvement is None or not space.dimensions:
-            return None
-        from tl_hpo.search.samplers.gpyopt import GPyOptSampler
-
-        model = GPyOptSampler(seed=seed, space=space.distributions, conditions=space.conditions)
-        return model.expected_improvement
-
-    def _warm_start(
-        self, study: optuna.Study, space: SearchSpace, overrides: Sequence[str]
-    ) -> None:
-        """Let the best configurations of earlier experiments come first in a new study."""
-        if not self.plan.warm_start or not space.dimensions or study.get_trials(deepcopy=False):
-            return
-        given = dict(text.split("=", 1) for text in overrides)
-        points, left_out = first_trials(self.plan.warm_start, space, given, self.plan.warm_trials)
-        for point in points:
-            study.enqueue_trial(point)
-        logger.info("Step %s starts with %d earlier configurations", study.study_name, len(points))
-        for line in left_out:
-            logger.info("  left out: %s", line)
 
     def _tell_beginning(self, run: StepRun, n_trials: int) -> None:
         done = len(finished(run.study))
@@ -306,6 +273,8 @@ class Experiment:
             model = self.trial_folder(name, trial.number)
             about = {"strategy": self.plan.strategy.name, "step": name}
             promote(folder, model, trial, about, self._clock())
+            if name == REPEATS:  # chosen: the models of the others have served their time
+                drop_models(folder / "trials", REPEATS)
 
     # Repeats
 

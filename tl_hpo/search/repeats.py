@@ -15,7 +15,6 @@ from tl_hpo.errors import UserError
 from tl_hpo.overrides import merged, override
 from tl_hpo.search.study import IDENTITY, OVERRIDES, rank_of, result_of
 
-REPEATS = "repeats"  # name of the study, and of the step in the tables
 REPEAT_COLUMNS = (
     "configuration", "step", "number", "seed", "val_accuracy", "state", "mean", "sd", "chosen",
 )  # fmt: skip

@@ -130,7 +130,7 @@ def _when(
     key: str, axis: Mapping[str, Any], axes: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, tuple[Any, ...]]:
     """Return the condition of an axis, checked against the axes that it speaks of."""
-    when = axis.get("when") or {}
+    when = axis.get("when", {})
     if not isinstance(when, Mapping):
         raise UserError(
             f"when of the search space of {key} must name axes and their values, got {when}; "
@@ -138,15 +138,23 @@ def _when(
         )
     conditions = {}
     for other, values in when.items():
-        known = axes.get(other, {}).get("choices")
         wanted = tuple(values) if isinstance(values, (list, tuple)) else (values,)
-        if known is None or axes[other].get("when") or not set(wanted) <= set(known):
+        known = _choices_of(axes.get(other))
+        if not wanted or not all(value in known for value in wanted):
             raise UserError(
                 f"when of the search space of {key} must name an axis of choices without a "
                 f"condition of its own, and some of its choices, got {other}: {list(wanted)}."
             )
         conditions[str(other)] = wanted
     return conditions
+
+
+def _choices_of(axis: Any) -> list[Any]:
+    """Return the choices that a condition may name; none of an axis with its own condition."""
+    if not isinstance(axis, Mapping) or axis.get("when"):
+        return []
+    choices = axis.get("choices")
+    return list(choices) if isinstance(choices, (list, tuple)) else []
 
 
 def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Dimension]:
@@ -207,6 +215,8 @@ def _choices(key: str, choices: Any) -> Sequence[Any]:
             f"search space of {key} must have at least one choice, got {choices}; "
             "name candidates, or fix it on the command line."
         )
+    if any(isinstance(choice, (list, dict)) for choice in choices):
+        raise UserError(f"search space of {key} must have plain values as choices, got {choices}.")
     if len(set(choices)) < len(choices):
         raise UserError(f"search space of {key} must name each choice once, got {choices}.")
     wanted = key.rpartition("@")[0] or key

@@ -1,5 +1,6 @@
 """One step of an experiment: its trials, one after another, until there are as many as asked."""
 
+import copy
 import logging
 import time
 import traceback
@@ -19,7 +20,7 @@ from tl_hpo.search.duplicates import identity, in_a_row, tell_as, twin_of
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.pruners import MAJORITY_SHARE
 from tl_hpo.search.runner import Runner
-from tl_hpo.search.samplers import ask_seed
+from tl_hpo.search.samplers import ask_seed, exhausted
 from tl_hpo.search.space import SearchSpace
 from tl_hpo.search.study import (
     CURVE,
@@ -113,8 +114,7 @@ def _reason_to_stop(step: StepRun, expected: float | None) -> str:
 
 def is_used_up(study: optuna.Study) -> str:
     """Return that a sampler has a last point and has proposed it, or nothing."""
-    exhausted = getattr(study.sampler, "exhausted", None)
-    return "every point of the grid has been tried" if exhausted and exhausted(study) else ""
+    return "every point of the grid has been tried" if exhausted(study) else ""
 
 
 def _ask(step: StepRun) -> Trial:
@@ -176,9 +176,9 @@ def _reporter(
         curve.append(row | {"elapsed_seconds": round(clock(), 3)})
         if record.number == 1:
             trial.set_user_attr(MAJORITY_SHARE, record.majority_share)
-        values[record.number] = record.objective
-        if record.number not in told:
-            trial.report(record.objective, record.number)
+        values[record.step] = record.objective
+        if record.step not in told:
+            trial.report(record.objective, record.step)
         return _cancels(trial, values)
 
     # What an interrupted run of this trial reported stays in the storage; it does not count.
@@ -188,11 +188,11 @@ def _reporter(
 
 
 def _stored(trial: Trial) -> FrozenTrial:
-    return trial.study.get_trials(deepcopy=True)[trial.number]
+    return copy.deepcopy(trial.study._storage.get_trial(trial._trial_id))
 
 
 def _cancels(trial: Trial, values: dict[int, float]) -> bool:
-    """Ask the pruner about the epochs of this run alone: ``values`` by epoch, from 1."""
+    """Ask the pruner about the epochs of this run alone: ``values`` by their step."""
     frozen = _stored(trial)
     frozen.intermediate_values = values
     return trial.study.pruner.prune(trial.study, frozen)

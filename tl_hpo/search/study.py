@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
+REPEATS = "repeats"  # the study of configurations that are trained again, no step of a search
 WAIT_SECONDS = 60.0  # for another process that writes
 
 # User attributes of a trial.

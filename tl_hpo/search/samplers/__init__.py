@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tl_hpo.errors import UserError, unknown
@@ -14,6 +13,7 @@ from tl_hpo.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
 
 
 def ask_seed(seed: int, number: int) -> int:
@@ -66,19 +66,38 @@ def make_sampler(
     """
     options = {str(key): value for key, value in cfg.items()}
     name = str(options.pop("name", ""))
-    makers: dict[str, _Maker] = {**_SAMPLERS, "grid": partial(_grid, conditions=conditions)}
-    if name not in makers:
-        raise unknown("sampler.name", name, makers)
-    return makers[name](space, seed, options)
+    if name not in _SAMPLERS:
+        raise unknown("sampler.name", name, _SAMPLERS)
+    if name == "gpyopt":
+        return _gpyopt(space, seed, options, n_trials, conditions)
+    if name == "grid":
+        return _grid(space, seed, options, conditions)
+    return _SAMPLERS[name](space, seed, options)
 
 
-def _gpyopt(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def exhausted(study: Study) -> bool:
+    """Tell whether the study's sampler has nothing left to propose; only a grid ever has not."""
+    from tl_hpo.search.samplers.grid import GridSampler
+
+    return isinstance(study.sampler, GridSampler) and study.sampler.exhausted(study)
+
+
+def _gpyopt(
+    space: Any,
+    seed: int,
+    options: dict[str, Any],
+    n_trials: int = 10,
+    conditions: Conditions | None = None,
+) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    known = {"n_initial", "axes", *inspect.signature(BayesianOptimizationProposer).parameters}
+    own = {"n_initial", "kernel", "design", "axes"}
+    known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
-    return GPyOptSampler(seed=seed, space=space, **options)
+    return GPyOptSampler(
+        seed=seed, space=space, n_trials=n_trials, conditions=conditions, **options
+    )
 
 
 def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
@@ -96,7 +115,7 @@ def _qmc(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
 
 
 def _grid(
-    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None
+    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None = None
 ) -> BaseSampler:
     from tl_hpo.search.samplers.grid import GridSampler
 
@@ -140,12 +159,12 @@ def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
     return _reseeded(make, seed)
 
 
-_Maker = Callable[[Any, int, dict[str, Any]], "BaseSampler"]
-_SAMPLERS: dict[str, _Maker] = {
+_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
     "cmaes": _cmaes,
     "gpyopt": _gpyopt,
     "gp": _gp,
     "qmc": _qmc,
+    "grid": _grid,
     "random": _random,
     "tpe": _tpe,
 }

@@ -8,8 +8,8 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from tl_hpo.search.samplers import Conditions
+
+Array = NDArray[np.float64]
 Scale = Literal["unit", "raw"]
 Number = FloatDistribution | IntDistribution
 
@@ -38,6 +41,13 @@ class Axis(Protocol):
 
     def decode(self, x: float) -> Any:
         """Return the parameter value nearest to a coordinate, always within the distribution."""
+
+    def snap_all(self, x: Array) -> Array:
+        """Return the coordinates of the values that ``x``, shape (n,), is decoded to."""
+
+    @property
+    def neutral(self) -> float:
+        """Return the coordinate that stands for any value, where the axis does not apply."""
 
 
 class CategoryAxis:
@@ -65,6 +75,15 @@ class CategoryAxis:
     def decode(self, x: float) -> Any:
         """Return the choice at an index."""
         return self.distribution.choices[round(x)]
+
+    def snap_all(self, x: Array) -> Array:
+        """Return the indices themselves."""
+        return x
+
+    @property
+    def neutral(self) -> float:
+        """Return the first category."""
+        return 0.0
 
 
 class NumberAxis:
@@ -108,6 +127,22 @@ class UnitAxis(NumberAxis):
         value = self._start + float(x) * self._width
         return self.snap(10.0**value if self.distribution.log else value)
 
+    def snap_all(self, x: Array) -> Array:
+        """Return u of rounded values, or itself where no value is rounded."""
+        if self.distribution.step is None:
+            return x
+        low, high, step = self.distribution.low, self.distribution.high, self.distribution.step
+        value = self._start + x * self._width
+        value = 10.0**value if self.distribution.log else value
+        value = np.clip(low + step * np.round((value - low) / step), low, high)
+        value = np.log10(value) if self.distribution.log else value
+        return (value - self._start) / self._width
+
+    @property
+    def neutral(self) -> float:
+        """Return the middle."""
+        return 0.5
+
     def _transform(self, value: float) -> float:
         return math.log10(value) if self.distribution.log else float(value)
 
@@ -131,19 +166,55 @@ class RawAxis(NumberAxis):
         """Return the value nearest to ``x``."""
         return self.snap(float(x))
 
+    def snap_all(self, x: Array) -> Array:
+        """Return the rounded values."""
+        return np.array([float(self.decode(each)) for each in x])
+
+    @property
+    def neutral(self) -> float:
+        """Return the middle."""
+        return (float(self.distribution.low) + float(self.distribution.high)) / 2
+
+
+class _Condition(NamedTuple):
+    """Column ``column`` is ``neutral`` where the column ``other`` has none of ``codes``."""
+
+    column: int
+    neutral: float
+    other: int
+    codes: tuple[float, ...]
+
 
 class Axes:
     """The axes of a search space; parameters with a single value have none.
 
+    Where an axis does not apply at a point, its coordinate there is a constant, whatever value
+    the point has for it.
+
     Args:
         space: distributions by parameter name; their order is that of the columns of X.
         scale: ``unit`` (see `UnitAxis`) or ``raw`` (see `RawAxis`).
+        conditions: values of other axes, all of categories, that an axis needs to apply.
 
     """
 
-    def __init__(self, space: Mapping[str, BaseDistribution], scale: Scale = "unit") -> None:
-        self.space = searched(space)
+    def __init__(
+        self,
+        space: Mapping[str, BaseDistribution],
+        scale: Scale = "unit",
+        conditions: Conditions | None = None,
+    ) -> None:
+        self.space = searched(space, conditions)
         self._axes = {name: _axis(each, scale) for name, each in self.space.items()}
+        self._rounded = [
+            (column, axis)
+            for column, (name, axis) in enumerate(self._axes.items())
+            if getattr(self.space[name], "step", None) is not None
+        ]
+        given = {name: each for name, each in (conditions or {}).items() if name in self._axes}
+        self._conditions = [
+            condition for name in given for condition in self._of(name, given[name])
+        ]
 
     def domain(self) -> list[dict[str, Any]]:
         """Return the domain that `GPyOpt.Design_space` takes, one entry per axis."""
@@ -153,19 +224,62 @@ class Axes:
         """Tell whether ``params`` has a value within the distribution of every axis."""
         return all(name in params and a.holds(params[name]) for name, a in self._axes.items())
 
-    def encode(self, points: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    def encode(self, points: Sequence[Mapping[str, Any]]) -> Array:
         """Return X of parameter values, shape (len(points), n_axes)."""
         rows = [[a.encode(point[name]) for name, a in self._axes.items()] for point in points]
-        return np.array(rows, dtype=np.float64).reshape(len(points), len(self._axes))
+        X = np.array(rows, dtype=np.float64).reshape(len(points), len(self._axes))
+        return self._neutralised(X)
 
-    def decode(self, row: NDArray[np.float64]) -> dict[str, Any]:
+    def decode(self, row: Array) -> dict[str, Any]:
         """Return the parameter values of one row, within their distributions."""
         return {name: a.decode(x) for (name, a), x in zip(self._axes.items(), row, strict=True)}
 
+    def canonical(self, X: Array) -> Array:
+        """Return what `encode` makes of the points that the rows of X are decoded to."""
+        if not self._rounded and not self._conditions:
+            return X
+        X = X.copy()
+        for column, axis in self._rounded:
+            X[:, column] = axis.snap_all(X[:, column])
+        return self._neutralised(X)
 
-def searched(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-    """Return the part of a space that has more than one value."""
-    return {name: each for name, each in space.items() if not each.single()}
+    def _of(self, name: str, needed: Mapping[str, Sequence[Any]]) -> Iterator[_Condition]:
+        """Yield the conditions of an axis on axes that are searched; others always hold."""
+        columns = list(self._axes)
+        for other, values in needed.items():
+            if other in self._axes:
+                codes = [self._axes[other].encode(v) for v in values if self._axes[other].holds(v)]
+                column, neutral = columns.index(name), self._axes[name].neutral
+                yield _Condition(column, neutral, columns.index(other), tuple(codes))
+
+    def _neutralised(self, X: Array) -> Array:
+        """Set the coordinates of the axes that do not apply, in place."""
+        for each in self._conditions:
+            X[~np.isin(X[:, each.other], each.codes), each.column] = each.neutral
+        return X
+
+
+def searched(
+    space: Mapping[str, BaseDistribution], conditions: Conditions | None = None
+) -> dict[str, BaseDistribution]:
+    """Return the part of a space that has more than one value and applies somewhere."""
+    return {
+        name: each
+        for name, each in space.items()
+        if not each.single() and not _never((conditions or {}).get(name, {}), space)
+    }
+
+
+def _never(needed: Mapping[str, Sequence[Any]], space: Mapping[str, BaseDistribution]) -> bool:
+    """Tell whether a condition asks for another value than the only one of a parameter."""
+    single = {name: space[name] for name in needed if name in space and space[name].single()}
+    return any(_only_value(each) not in needed[name] for name, each in single.items())
+
+
+def _only_value(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return getattr(distribution, "low", None)
 
 
 def _axis(distribution: BaseDistribution, scale: Scale) -> Axis:

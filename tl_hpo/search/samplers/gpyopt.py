@@ -4,7 +4,8 @@ import logging
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.search.samplers import ask_seed, check_n_initial
+from tl_hpo.search.samplers import Conditions, ask_seed
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.axes import Axes, Scale, searched
-from tl_hpo.search.samplers.observations import Observation, observations, sign
-from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Proposer, design
+from tl_hpo.search.samplers.design import Design, n_initial_of, random_design, sobol_point
+from tl_hpo.search.samplers.mixed_proposer import MixedProposer
+from tl_hpo.search.samplers.observations import observations, pending, sign
+from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Proposer
 from tl_hpo.search.samplers.surrogate import Surrogate, fit
 from tl_hpo.search.samplers.surrogate import slices as slices_of
 from tl_hpo.search.slices import Slice
@@ -27,27 +30,35 @@ from tl_hpo.search.slices import Slice
 _log = logging.getLogger(__name__)
 
 
+Kernel = Literal["mixed", "gpyopt"]
+
+
 class GPyOptSampler(BaseSampler):
     """Proposes what GPyOpt, driven by hand with the same past trials and seed, proposes.
 
-    Trial ``number`` < ``n_initial`` gets that row of one random initial design, drawn with the
-    seed ``seed``; every later one GPyOpt's suggestion, drawn with ``seed + number``. A proposal
-    depends on the past trials, the seed and the number alone, so a restart changes nothing.
-    GPyOpt minimises: of a study that maximises it gets minus the scores (see `observations` for
-    which trials count).
+    Trial ``number`` < ``n_initial`` gets that row of an initial design, drawn with the seed
+    ``seed``; every later one GPyOpt's suggestion, drawn with ``seed + number``. A proposal
+    depends on the past and running trials, the seed and the number alone, so a restart changes
+    nothing. GPyOpt minimises: of a study that maximises it gets minus the scores (see
+    `observations` for which trials count). Running trials are told to it as pending points.
 
     Args:
         seed: not negative.
         space: distributions by parameter name. None: the parameters that all past trials share;
             then those of the first trial are drawn at random one by one.
-        n_initial: trials of the initial design, at least 1.
+        n_initial: trials of the initial design, at least 1; ``auto``: 4 where ``n_trials`` is 10
+            or less, up to 8 where it is 40 or more.
+        n_trials: that the study is to have.
+        kernel: ``mixed``: the model and the search of `MixedProposer`; ``gpyopt``: GPyOpt's own.
+        design: the initial one; ``sobol``: scrambled Sobol points; ``random``: GPyOpt's own.
         axes: ``unit``: every number scaled to [0, 1], logarithmic ones in log10, integers
             rounded; ``raw``: bounds and values as they are, as the paper drives GPyOpt.
-        proposer: model, acquisition and acquisition search; None: GPyOpt's own.
-        **choices: of GPyOpt's own, see `BayesianOptimizationProposer`.
+        conditions: of the axes that do not always apply, see `Axes`.
+        proposer: model, acquisition and acquisition search in place of those of ``kernel``.
+        **choices: with the kernel ``gpyopt``, see `BayesianOptimizationProposer`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of its range, or has no effect with the kernel.
 
     """
 
@@ -56,22 +67,29 @@ class GPyOptSampler(BaseSampler):
         *,
         seed: int,
         space: Mapping[str, BaseDistribution] | None = None,
-        n_initial: int = 5,
+        n_initial: int | str = "auto",
+        n_trials: int = 10,
+        kernel: Kernel = "mixed",
+        design: Design = "sobol",
         axes: Scale = "unit",
+        conditions: Conditions | None = None,
         proposer: Proposer | None = None,
         **choices: Any,
     ) -> None:
         if seed < 0:
             raise UserError(f"seed must be 0 or more, got {seed}; give another seed")
-        if axes not in ("unit", "raw"):
-            raise unknown("sampler.axes", axes, ("unit", "raw"))
+        _check_known("kernel", kernel, ("mixed", "gpyopt"))
+        _check_known("design", design, ("sobol", "random"))
+        _check_known("axes", axes, ("unit", "raw"))
         if proposer is not None and choices:
             raise TypeError(f"a proposer of one's own has its own choices, got {sorted(choices)}")
         self.seed = seed
-        self.space = None if space is None else searched(space)
-        self.n_initial = check_n_initial(n_initial)
+        self.conditions = conditions
+        self.space = None if space is None else searched(space, conditions)
+        self.n_initial = n_initial_of(n_initial, n_trials)
+        self.design: Design = design
         self.axes: Scale = axes
-        self.proposer = proposer or BayesianOptimizationProposer(**choices)
+        self.proposer = proposer or _proposer_of(kernel, axes, choices)
         self._told: set[str] = set()
 
     def infer_relative_search_space(
@@ -80,23 +98,22 @@ class GPyOptSampler(BaseSampler):
         """Return the space without its single-valued parameters."""
         if self.space is not None:
             return dict(self.space)
-        return searched(intersection_search_space(study.get_trials(deepcopy=False)))
+        shared = intersection_search_space(study.get_trials(deepcopy=False))
+        return searched(shared, self.conditions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return values for all parameters of ``search_space``, within their distributions."""
         self._raise_error_if_multi_objective(study)
-        axes = Axes(search_space, self.axes)
+        axes = self._axes(search_space)
         if not axes.space:
             return {}
         if trial.number < self.n_initial:
-            return axes.decode(design(axes.domain(), self.n_initial, self.seed)[trial.number])
-        past = observations(study, axes)
-        seed = self.seed + trial.number
-        row = self._suggest(axes, past, sign(study.direction), seed) if past else None
+            return axes.decode(self._initial(axes, trial.number))
+        row = self._suggest(study, axes, trial.number)
         if row is None:
-            row = design(axes.domain(), 1, seed)[0]
+            row = random_design(axes.domain(), 1, self.seed + trial.number)[0]
         return axes.decode(row)
 
     def sample_independent(
@@ -113,33 +130,61 @@ class GPyOptSampler(BaseSampler):
 
     def surrogate(self, study: Study) -> Surrogate | None:
         """Return the model fitted on all usable trials of a study, None where it has none."""
-        axes = Axes(self.infer_relative_search_space(study), self.axes)
+        axes = self._axes(self.infer_relative_search_space(study))
         past = observations(study, axes)
         if not past or not axes.space:
             return None
         try:
-            return fit(axes, past, sign(study.direction), self.proposer, self.seed)
+            return fit(axes, past, sign(study.direction), self._proposer(axes), self.seed)
         except np.linalg.LinAlgError as error:
             _log.warning("GPyOpt's model cannot be fitted (%s); it is not shown", error)
             return None
+
+    def expected_improvement(self, study: Study) -> float | None:
+        """Return the largest expected improvement over the space, in the unit of the values.
+
+        Running trials are as if they were not. None where there is no model, as long as the
+        initial design lasts for example, or where the acquisition is another.
+        """
+        if len(study.get_trials(deepcopy=False)) < self.n_initial:
+            return None
+        surrogate = self.surrogate(study)
+        return None if surrogate is None else surrogate.largest_improvement()
 
     def slices(self, study: Study, n: int = 200) -> list[Slice]:
         """Return the model along the axes of the space, for plots; see `surrogate.slices`."""
         surrogate = self.surrogate(study)
         return [] if surrogate is None else slices_of(surrogate, n)
 
-    def _suggest(
-        self, axes: Axes, past: list[Observation], factor: float, seed: int
-    ) -> NDArray[np.float64] | None:
+    def _axes(self, space: Mapping[str, BaseDistribution]) -> Axes:
+        return Axes(space, self.axes, self.conditions)
+
+    def _proposer(self, axes: Axes) -> Proposer:
+        if isinstance(self.proposer, MixedProposer):
+            return replace(self.proposer, canonical=axes.canonical)
+        return self.proposer
+
+    def _initial(self, axes: Axes, number: int) -> NDArray[np.float64]:
+        """Return a point of the initial design, shape (n_axes,)."""
+        if self.design == "sobol":
+            return sobol_point(axes.domain(), number, self.seed)
+        return random_design(axes.domain(), self.n_initial, self.seed)[number]
+
+    def _suggest(self, study: Study, axes: Axes, number: int) -> NDArray[np.float64] | None:
         """Return GPyOpt's suggestion, shape (n_axes,); None where it has none."""
+        past = observations(study, axes)
+        if not past:
+            return None
         X = axes.encode([each.params for each in past])
-        Y = factor * np.array([[each.score] for each in past])
-        with session(seed) as gpyopt:
+        Y = sign(study.direction) * np.array([[each.score] for each in past])
+        running = axes.encode(pending(study, axes, number))
+        told = {"pending_X": running} if len(running) else {}
+        with session(self.seed + number) as gpyopt:
             try:
-                built = self.proposer.build(gpyopt, axes.domain(), X, Y)
-                row = np.asarray(built.suggest_next_locations(), dtype=float)[0]
+                built = self._proposer(axes).build(gpyopt, axes.domain(), X, Y)
+                row = np.asarray(built.suggest_next_locations(**told), dtype=float)[0]
             except gpyopt.core.errors.FullyExploredOptimizationDomainError:
-                problem = "every point of the search space has been tried"
+                problem = "every point looked at has been tried"
             except np.linalg.LinAlgError as error:
                 problem = f"GPyOpt's model cannot be fitted ({error})"
             else:
@@ -153,3 +198,23 @@ class GPyOptSampler(BaseSampler):
         if problem not in self._told:
             self._told.add(problem)
             _log.warning("%s; a random point is drawn instead", problem)
+
+
+def _proposer_of(kernel: Kernel, axes: Scale, choices: dict[str, Any]) -> Proposer:
+    """Return the proposer of a kernel, after a check that every choice has an effect."""
+    own = BayesianOptimizationProposer(**choices)
+    if kernel == "gpyopt":
+        return own
+    given, default = {"axes": axes, **vars(own)}, {"axes": "unit", **vars(type(own)())}
+    for name, value in given.items():
+        if value != default[name]:
+            raise UserError(
+                f"sampler.{name} must be {default[name]} with sampler.kernel=mixed, got {value}; "
+                "leave it out or set sampler.kernel=gpyopt"
+            )
+    return MixedProposer()
+
+
+def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise unknown(f"sampler.{name}", value, known)

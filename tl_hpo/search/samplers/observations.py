@@ -33,6 +33,13 @@ def observations(study: Study, axes: Axes) -> list[Observation]:
     ]
 
 
+def pending(study: Study, axes: Axes, number: int) -> list[dict[str, Any]]:
+    """Return the parameters of the running trials other than ``number``, where they have all."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    others = [trial.params for trial in trials if trial.number != number]
+    return [dict(params) for params in others if axes.holds(params)]
+
+
 def sign(direction: StudyDirection) -> float:
     """Return what to multiply scores by so that less is better, as GPyOpt has it."""
     return -1.0 if direction == StudyDirection.MAXIMIZE else 1.0

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.search.samplers._session import session
 
 Array = NDArray[np.float64]
 
@@ -21,7 +20,7 @@ _SEARCHES = {"lbfgs": None, "DIRECT": "DIRECT", "CMA": "cma"}  # and the module 
 class Proposer(Protocol):
     """Builds the GPyOpt object that proposes the next point, and reads its model.
 
-    `GPyOptSampler` calls both methods inside `session`, with numpy's generator seeded. An
+    `GPyOptSampler` calls all methods inside `session`, with numpy's generator seeded. An
     implementation may return any `GPyOpt.core.BO`, for example a
     `GPyOpt.methods.ModularBayesianOptimization` with a `BOModel`, an `AcquisitionBase` and an
     `AcquisitionOptimizer` of its own, and may transform Y as long as `predict` undoes it.
@@ -42,6 +41,12 @@ class Proposer(Protocol):
         """Return mean and standard deviation in the unit of Y, and the acquisition; each (n,).
 
         ``built`` has its model fitted. Larger acquisitions are more promising.
+        """
+
+    def largest_improvement(self, built: Any) -> float | None:
+        """Return the largest expected improvement over the space, in the unit of Y.
+
+        ``built`` has its model fitted. None where the acquisition is another.
         """
 
 
@@ -106,12 +111,12 @@ class BayesianOptimizationProposer:
         unit = scale if self.acquisition_type.startswith("EI") else 1.0
         return mean * scale + shift, std * scale, acquisition * unit
 
-
-def design(domain: list[dict[str, Any]], n: int, seed: int) -> Array:
-    """Return GPyOpt's random initial design of n points, shape (n, n_axes)."""
-    with session(seed) as gpyopt:
-        space = gpyopt.Design_space(domain)
-        return np.asarray(gpyopt.experiment_design.initial_design("random", space, n), dtype=float)
+    def largest_improvement(self, built: Any) -> float | None:
+        """Return the expected improvement, less the jitter, at the point that GPyOpt proposes."""
+        if not self.acquisition_type.startswith("EI"):
+            return None
+        X = built.space.zip_inputs(built.acquisition.optimize()[0])
+        return float(self.predict(built, X)[2][0])
 
 
 def _mixture(means: Any, stds: Any) -> tuple[Array, Array]:

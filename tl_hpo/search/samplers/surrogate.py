@@ -51,6 +51,14 @@ class Surrogate:
             mean, std, acquisition = self.proposer.predict(self.built, X)
         return self.factor * mean, std, acquisition
 
+    def largest_improvement(self) -> float | None:
+        """Return the largest expected improvement over the space, in the unit of the value.
+
+        None where the acquisition is another.
+        """
+        with session(0):
+            return self.proposer.largest_improvement(self.built)
+
     def ranked(self) -> list[Observation]:
         """Return the past trials, the best first, earlier ones before equally good later ones."""
         return sorted(self.past, key=lambda each: self.factor * each.score)
