@@ -83,7 +83,9 @@ def composed(group: str, name: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("optimize", overrides=overrides)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
-    quick = {"n_initial": INITIAL, "optimize_restarts": 1}
+    quick = {"n_initial": INITIAL}
+    if resolved[group].get("kernel") == "gpyopt":  # slow, and no other kernel takes the option
+        quick["optimize_restarts"] = 1
     found = resolved[group]
     for step in found.get("steps", ()):
         if "each" in step:  # its trials are shared by a study per model

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from threadpoolctl import threadpool_limits
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.samplers import ask_seed, make_sampler
+from tl_hpo.search.samplers import ask_seed, exhausted, make_sampler
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
@@ -172,7 +172,7 @@ def test_a_category_has_its_share_of_quasi_random_points():
 @given(
     low=st.integers(1, 50),
     width=st.integers(0, 60),
-    u=st.floats(0, 1, exclude_max=True),
+    u=st.floats(0, 1),
     log=st.booleans(),
 )
 def test_quantiles_lie_in_the_distribution_and_rise(low, width, u, log):
@@ -195,7 +195,7 @@ def points_of(space, n, conditions=None, points=3, seed=0):
     study = optuna.create_study(direction="maximize", sampler=sampler)
     size = None
     for number in range(n):
-        if size is None and study.sampler.exhausted(study):
+        if size is None and exhausted(study):
             size = number
         study.tell(study.ask(fixed_distributions=space), 1.0)
     return [trial.params for trial in study.trials], size
@@ -286,9 +286,9 @@ def test_trials_that_others_proposed_take_their_points_of_the_grid():
     for params in (taken, apart):
         study.add_trial(create_trial(value=1.0, params=params, distributions=CONDITIONAL))
     for _ in range(29):
-        assert not study.sampler.exhausted(study)
+        assert not exhausted(study)
         study.tell(study.ask(fixed_distributions=CONDITIONAL), 1.0)
-    assert study.sampler.exhausted(study)
+    assert exhausted(study)
     asked = [(t.params["optimizer"], t.params["lr"]) for t in study.trials[2:]]
     assert ("adam", 0.01) not in asked
 
@@ -298,10 +298,19 @@ def test_a_trial_of_the_grid_that_waits_to_run_again_is_not_over():
     study = optuna.create_study(sampler=make_sampler({"name": "grid"}, space, seed=0))
     study.tell(study.ask(fixed_distributions=space), 1.0)
     last = study.ask(fixed_distributions=space)
-    assert study.sampler.exhausted(study)
+    assert exhausted(study)
     study._storage.set_trial_state_values(last._trial_id, TrialState.WAITING)
-    assert not study.sampler.exhausted(study)
+    assert not exhausted(study)
     assert study.ask(fixed_distributions=space).params == last.params
+
+
+def test_no_sampler_but_the_grid_is_ever_exhausted():
+    space = {"layer": IntDistribution(0, 1)}
+    for name in set(NAMES) - {"grid"}:
+        study = optuna.create_study(sampler=make_sampler(config(name), space, seed=0))
+        for _ in range(3):
+            study.tell(study.ask(fixed_distributions=space), 1.0)
+        assert not exhausted(study)
 
 
 @settings(max_examples=20, deadline=None)

@@ -40,13 +40,14 @@ class SobolSampler(SpaceSampler):
 
 
 def quantile(distribution: BaseDistribution, u: float) -> Any:
-    """Return the value below which the share ``u``, in [0, 1), of a uniform distribution lies.
+    """Return the value below which the share ``u``, in [0, 1], of a uniform distribution lies.
 
     Choices, integers and steps have shares of equal width; on a logarithmic axis an integer has
     that of the half units around it.
     """
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(u * len(distribution.choices))]
+        n = len(distribution.choices)
+        return distribution.choices[min(int(u * n), n - 1)]
     if not isinstance(distribution, (FloatDistribution, IntDistribution)):
         raise TypeError(f"no quantile is known for {distribution!r}")
     low, high, step = distribution.low, distribution.high, distribution.step
