@@ -228,7 +228,9 @@ class _Unwritten(Experiment):
     def _step_run(self, *args: Any, **kwargs: Any) -> StepRun:
         run = super()._step_run(*args, **kwargs)
         space = run.space.distributions
-        design = GPyOptSampler(seed=run.seed, space=space, n_initial=max(self._start, 1))
+        design = GPyOptSampler(
+            seed=run.seed, space=space, usual=run.space.usual, n_initial=max(self._start, 1)
+        )
         study = optuna.create_study(sampler=design)
         for _ in range(self._start):
             run.study.enqueue_trial(study.ask(fixed_distributions=space).params)

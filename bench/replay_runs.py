@@ -17,7 +17,6 @@ from bench.common import REPOSITORY, say
 from bench.replay import compose_search, replay
 from bench.replay_table import read_table
 from tl_hpo.files import write_json
-from tl_hpo.search.samplers.design import n_initial_of
 
 Array = np.ndarray
 
@@ -59,17 +58,17 @@ class Search:
 SEARCHES = {
     search.name: search
     for search in (
-        Search(OURS, by_budget=True),
+        Search(OURS),
         Search("joint-gpyopt_plain"),
         Search("joint-gpyopt_paper", (LINEAR_RATES,)),
-        Search(SAME_START, by_budget=True),
+        Search(SAME_START),
         Search("joint-gp10", ("sampler.n_initial=10",)),
         Search("joint-tpe"),
         Search("joint-cmaes"),
         Search("joint-qmc"),
         Search(RANDOM),
         Search("joint-grid"),
-        Search("joint_separate-gpyopt", by_budget=True),
+        Search("joint_separate-gpyopt"),
         Search("per_model-gpyopt", by_budget=True),
         Search("shared-gpyopt", by_budget=True),
         Search("separate-gpyopt", by_budget=True),
@@ -189,7 +188,7 @@ def _config(table: Path, between: str, search: Search, trials: int) -> dict[str,
     config = compose_search(search.overrides(), rows, trials)
     if search.name == SAME_START:
         ours = compose_search(SEARCHES[OURS].overrides(), rows, trials)["sampler"]
-        config["sampler"]["n_initial"] = n_initial_of(ours["n_initial"], trials)
+        config["sampler"]["n_initial"] = ours["n_initial"]
     return config
 
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from threadpoolctl import threadpool_limits
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.samplers import ask_seed, exhausted, make_sampler
+from tl_hpo.search.samplers import ask_seed, make_sampler
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
@@ -195,7 +195,7 @@ def points_of(space, n, conditions=None, points=3, seed=0):
     study = optuna.create_study(direction="maximize", sampler=sampler)
     size = None
     for number in range(n):
-        if size is None and exhausted(study):
+        if size is None and study.sampler.exhausted(study):
             size = number
         study.tell(study.ask(fixed_distributions=space), 1.0)
     return [trial.params for trial in study.trials], size
@@ -286,9 +286,9 @@ def test_trials_that_others_proposed_take_their_points_of_the_grid():
     for params in (taken, apart):
         study.add_trial(create_trial(value=1.0, params=params, distributions=CONDITIONAL))
     for _ in range(29):
-        assert not exhausted(study)
+        assert not study.sampler.exhausted(study)
         study.tell(study.ask(fixed_distributions=CONDITIONAL), 1.0)
-    assert exhausted(study)
+    assert study.sampler.exhausted(study)
     asked = [(t.params["optimizer"], t.params["lr"]) for t in study.trials[2:]]
     assert ("adam", 0.01) not in asked
 
@@ -298,9 +298,9 @@ def test_a_trial_of_the_grid_that_waits_to_run_again_is_not_over():
     study = optuna.create_study(sampler=make_sampler({"name": "grid"}, space, seed=0))
     study.tell(study.ask(fixed_distributions=space), 1.0)
     last = study.ask(fixed_distributions=space)
-    assert exhausted(study)
+    assert study.sampler.exhausted(study)
     study._storage.set_trial_state_values(last._trial_id, TrialState.WAITING)
-    assert not exhausted(study)
+    assert not study.sampler.exhausted(study)
     assert study.ask(fixed_distributions=space).params == last.params
 
 
@@ -310,7 +310,7 @@ def test_no_sampler_but_the_grid_is_ever_exhausted():
         study = optuna.create_study(sampler=make_sampler(config(name), space, seed=0))
         for _ in range(3):
             study.tell(study.ask(fixed_distributions=space), 1.0)
-        assert not exhausted(study)
+        assert not study.sampler.exhausted(study)
 
 
 @settings(max_examples=20, deadline=None)

@@ -111,12 +111,8 @@ def test_rows_of_the_sobol_design_depend_on_seed_and_number_alone():
     assert [t.params for t in short.trials] == [t.params for t in long.trials]
 
 
-@pytest.mark.parametrize(
-    ("n_trials", "expected"), [(1, 4), (10, 4), (20, 5), (25, 6), (40, 8), (99, 8)]
-)
-def test_automatic_length_of_the_initial_design(n_trials, expected):
-    cfg = {"name": "gpyopt", "n_initial": "auto"}
-    assert make_sampler(cfg, SPACE, 0, n_trials=n_trials).n_initial == expected
+def test_a_search_begins_with_four_points():
+    assert make_sampler({"name": "gpyopt"}, SPACE, 0).n_initial == 4
 
 
 @pytest.mark.parametrize("n_initial", [2, 6])

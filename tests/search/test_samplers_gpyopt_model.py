@@ -66,7 +66,7 @@ def test_loss_is_the_negative_log_density_of_outputs_and_parameters():
     X = rows(15)
     y = outputs(X)
     K = reference_kernel(X, X, PARAMETERS) + 0.01 * np.eye(15)
-    medians, spreads = np.log([1.5, 0.5, 1.5, 0.5, 1.0, 0.003]), [0.7, 0.7, 0.7, 0.7, 1.0, 1.0]
+    medians, spreads = np.log([2.5, 0.3, 2.5, 0.3, 1.0, 0.003]), [0.7, 0.7, 0.7, 0.7, 1.0, 1.0]
     expected = (
         -multivariate_normal.logpdf(y, cov=K) - norm.logpdf(PARAMETERS, medians, spreads).sum()
     )

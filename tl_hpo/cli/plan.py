@@ -199,8 +199,8 @@ def _check_step(step: Step, space: SearchSpace, plan: Plan) -> None:
         plan.sampler,
         space.distributions,
         plan.seed,
-        n_trials=step.trials,
         conditions=space.conditions,
+        usual=space.usual,
     )
     each = space.distributions.get(step.each) if step.each else None
     if isinstance(each, CategoricalDistribution) and step.trials < len(each.choices):

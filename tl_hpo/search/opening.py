@@ -42,8 +42,8 @@ def open_step(
         plan.sampler,
         space.distributions,
         seed,
-        n_trials=n_trials,
         conditions=space.conditions,
+        usual=space.usual,
     )
     study = open_study(storage, name, sampler, make_pruner(plan.pruner, max_epochs=plan.epochs))
     if plan.warm_start and space.dimensions and not finished(study):
@@ -74,5 +74,7 @@ def expected_improvement(
         return None
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 
-    model = GPyOptSampler(seed=seed, space=space.distributions, conditions=space.conditions)
+    model = GPyOptSampler(
+        seed=seed, space=space.distributions, conditions=space.conditions, usual=space.usual
+    )
     return model.expected_improvement

@@ -9,6 +9,8 @@ names others. Read from YAML:
 | ``{low: 0.0001, high: 1, log: true}`` | a number, its logarithm searched evenly |
 | ``{low: 0, high: n_layers, integer: true}`` | an integer; n_layers is the chosen model's |
 | ``{…, when: {optimizer: [sgd, rmsprop]}}`` | applies where other axes have one of these values |
+| ``{…, usual: {optimizer: {sgd: 0.01}}}`` | the value that is usual with a choice of another axis |
+| ``{range: {low: …, high: …}, …}`` | bounds from elsewhere, such as ``${search.lr}`` |
 """
 
 import math
@@ -27,7 +29,8 @@ from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
 
 N_LAYERS = "n_layers"
-_FORMS = {"choices", "low", "high", "log", "integer", "sets", "when"}
+ALWAYS = ""  # the axis of a usual value that holds at every point
+_FORMS = {"choices", "low", "high", "log", "integer", "range", "sets", "usual", "when"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class Dimension:
         distribution: its values.
         sets: keys of the overrides that it sets.
         when: values of other axes that it applies with, by their keys; else it sets nothing.
+        usual: the value that is usual with each choice of another axis, by that axis' key.
     """
 
     key: str
     distribution: BaseDistribution
     sets: tuple[str, ...]
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    usual: Mapping[str, Mapping[Any, float]] = field(default_factory=dict)
 
     def applies(self, params: Mapping[str, Any]) -> bool:
         """Tell whether the axis means anything at a point of the space."""
@@ -92,6 +97,11 @@ class SearchSpace:
             return ["model=timm", override("model.name", value)]
         return [override(key, value)]
 
+    @property
+    def usual(self) -> dict[str, Mapping[str, Mapping[Any, float]]]:
+        """Return the usual values of the axes that have some, by their keys."""
+        return {dimension.key: dimension.usual for dimension in self.dimensions if dimension.usual}
+
 
 def parse_space(
     axes: Mapping[str, Mapping[str, Any]],
@@ -122,7 +132,8 @@ def parse_space(
         sets = tuple(axis.get("sets") or (key,))
         if not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
-            dimensions.append(Dimension(key, distribution, sets, _when(key, axis, axes)))
+            when, usual = _when(key, axis, axes), _usual(key, axis)
+            dimensions.append(Dimension(key, distribution, sets, when, usual))
     return SearchSpace(tuple(_under(dimensions, given)), frozenset(models))
 
 
@@ -149,6 +160,19 @@ def _when(
     return conditions
 
 
+def _usual(key: str, axis: Mapping[str, Any]) -> dict[str, Mapping[Any, float]]:
+    """Return the usual values of an axis; a choice without one is as if none were usual."""
+    usual = axis.get("usual") or {}
+    tables = list(usual.values()) if isinstance(usual, Mapping) else [None]
+    numbers = [v for t in tables for v in (t.values() if isinstance(t, Mapping) else [None])]
+    if len(tables) > 1 or not all(isinstance(v, (int, float)) and v > 0 for v in numbers):
+        raise UserError(
+            f"usual of the search space of {key} must name one axis and a positive number for "
+            f"its choices, got {usual}; for example usual: {{optimizer: {{sgd: 0.01}}}}."
+        )
+    return {str(other): dict(table) for other, table in usual.items()}
+
+
 def _choices_of(axis: Any) -> list[Any]:
     """Return the choices that a condition may name; none of an axis with its own condition."""
     if not isinstance(axis, Mapping) or axis.get("when"):
@@ -165,7 +189,18 @@ def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Di
         open_ = {key: values for key, values in each.when.items() if key in searched}
         decided = {key: values for key, values in each.when.items() if key not in searched}
         if all(_value_of(key, held) in [str(v) for v in values] for key, values in decided.items()):
-            yield replace(each, when=open_)
+            yield replace(each, when=open_, usual=_usual_under(each.usual, searched, held))
+
+
+def _usual_under(
+    usual: Mapping[str, Mapping[Any, float]], searched: Collection[str], held: Mapping[str, str]
+) -> Mapping[str, Mapping[Any, float]]:
+    """Return usual values by the choices of a searched axis; of one held fixed, for all points."""
+    if not usual or set(usual) <= set(searched):
+        return usual
+    [(other, values)] = usual.items()
+    decided = [value for choice, value in values.items() if str(choice) == _value_of(other, held)]
+    return {ALWAYS: {None: decided[0]}} if decided else {}
 
 
 def _value_of(key: str, held: Mapping[str, str]) -> str | None:
@@ -191,6 +226,8 @@ def is_fixed(key: str, fixed: Collection[str]) -> bool:
 def _distribution(
     key: str, axis: Mapping[str, Any], count_layers: Callable[[], int] | None
 ) -> BaseDistribution:
+    if isinstance(axis.get("range"), Mapping):
+        axis = {**axis["range"], **axis}
     unknown = sorted(set(axis) - _FORMS)
     if unknown:
         raise UserError(

@@ -38,13 +38,18 @@ Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 """Of axes that do not always apply: the values of other axes that each needs, by their keys."""
 
 
+Usual = Mapping[str, Mapping[str, Mapping[Any, float]]]
+"""By axis: by another axis' key, the value that is usual with each of its choices; the key is
+empty, and the choice None, where one value is usual at all points."""
+
+
 def make_sampler(
     cfg: Mapping[str, Any],
     space: Mapping[str, BaseDistribution],
     seed: int,
     *,
-    n_trials: int = 10,
     conditions: Conditions | None = None,
+    usual: Usual | None = None,
 ) -> BaseSampler:
     """Return the sampler of a config of ``conf/sampler``, for one study.
 
@@ -55,9 +60,9 @@ def make_sampler(
         cfg: ``name`` (cmaes, gp, gpyopt, grid, qmc, random or tpe) and its options.
         space: distributions of the search space by parameter name.
         seed: not negative.
-        n_trials: that the study is to have.
         conditions: of the axes that do not always apply; every trial has a value for them all the
             same, which changes nothing where they do not apply.
+        usual: of numeric axes, where gpyopt begins, and what it compares them by.
 
     Raises:
         UserError: an unknown name or option, or an option out of its range.
@@ -68,7 +73,7 @@ def make_sampler(
     if name not in _SAMPLERS:
         raise unknown("sampler.name", name, _SAMPLERS)
     if name == "gpyopt":
-        return _gpyopt(space, seed, options, n_trials, conditions)
+        return _gpyopt(space, seed, options, conditions, usual)
     if name == "grid":
         return _grid(space, seed, options, conditions)
     return _SAMPLERS[name](space, seed, options)
@@ -78,8 +83,8 @@ def _gpyopt(
     space: Any,
     seed: int,
     options: dict[str, Any],
-    n_trials: int = 10,
     conditions: Conditions | None = None,
+    usual: Usual | None = None,
 ) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
@@ -87,9 +92,7 @@ def _gpyopt(
     own = {"n_initial", "kernel", "design", "axes"}
     known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
-    return GPyOptSampler(
-        seed=seed, space=space, n_trials=n_trials, conditions=conditions, **options
-    )
+    return GPyOptSampler(seed=seed, space=space, conditions=conditions, usual=usual, **options)
 
 
 def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:

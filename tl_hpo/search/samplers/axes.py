@@ -9,7 +9,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tl_hpo.search.samplers import Conditions
+from tl_hpo.search.samplers import Conditions, Usual
 
 Array = NDArray[np.float64]
 Scale = Literal["unit", "raw"]
 Number = FloatDistribution | IntDistribution
+
+_DECADES = 2.0  # that an initial design spreads over, around what is usual
 
 
 class Axis(Protocol):
@@ -185,6 +187,24 @@ class _Condition(NamedTuple):
     codes: tuple[float, ...]
 
 
+class _Usual(NamedTuple):
+    """Column ``column`` is about ``centres[code]`` where the column ``other`` is ``code``.
+
+    ``decade`` is the width of a factor of ten; ``other`` is None where there is one centre.
+    """
+
+    column: int
+    other: int | None
+    centres: Array
+    decade: float
+
+    def of(self, X: Array) -> Array:
+        """Return the usual coordinate of each of the rows X, shape (len(X),)."""
+        if self.other is None:
+            return np.full(len(X), self.centres[0])
+        return self.centres[X[:, self.other].astype(int)]
+
+
 class Axes:
     """The axes of a search space; parameters with a single value have none.
 
@@ -195,6 +215,9 @@ class Axes:
         space: distributions by parameter name; their order is that of the columns of X.
         scale: ``unit`` (see `UnitAxis`) or ``raw`` (see `RawAxis`).
         conditions: values of other axes, all of categories, that an axis needs to apply.
+        usual: the values of logarithmic axes that are usual with the choices of another axis. They
+            tell the model which values are alike, and the initial design where to begin; with the
+            scale ``raw`` they are ignored.
 
     """
 
@@ -203,6 +226,7 @@ class Axes:
         space: Mapping[str, BaseDistribution],
         scale: Scale = "unit",
         conditions: Conditions | None = None,
+        usual: Usual | None = None,
     ) -> None:
         self.space = searched(space, conditions)
         self._axes = {name: _axis(each, scale) for name, each in self.space.items()}
@@ -214,6 +238,13 @@ class Axes:
         given = {name: each for name, each in (conditions or {}).items() if name in self._axes}
         self._conditions = [
             condition for name in given for condition in self._of(name, given[name])
+        ]
+
+        known = usual if usual and scale == "unit" else {}
+        self._usual = [
+            self._centres(name, *each.popitem())
+            for name, each in ((n, dict(known[n])) for n in self._axes if n in known)
+            if getattr(self.space[name], "log", False)
         ]
 
     def domain(self) -> list[dict[str, Any]]:
@@ -242,6 +273,42 @@ class Axes:
         for column, axis in self._rounded:
             X[:, column] = axis.snap_all(X[:, column])
         return self._neutralised(X)
+
+    def features(self, X: Array) -> Array:
+        """Return the rows X as a model compares them: numbers relative to what is usual."""
+        if not self._usual:
+            return X
+        X = X.copy()
+        for each in self._usual:
+            X[:, each.column] -= each.of(X)
+        return self._neutralised(X)
+
+    def near_the_usual(self, row: Array) -> Array:
+        """Return a row of the unit cube with its numbers within a decade of what is usual."""
+        X = row[None].copy()
+        for each in self._usual:
+            spread = min(each.decade * _DECADES, 1.0)
+            around = each.of(X) + (X[:, each.column] - 0.5) * spread
+            X[:, each.column] = np.clip(around, 0.0, 1.0)
+        return self._neutralised(X)[0]
+
+    def _centres(self, name: str, other: str, values: Mapping[Any, float]) -> "_Usual":
+        """Return the coordinates of the usual values; the middle where none is known."""
+        axis, distribution = self._axes[name], cast(Number, self.space[name])
+        low, high = distribution.low, distribution.high
+        columns = list(self._axes)
+        decade = 1.0 / math.log10(high / low)
+
+        def centre(choice: Any) -> float:
+            known = values.get(choice)
+            return 0.5 if known is None else axis.encode(min(max(known, low), high))
+
+        if other not in self._axes:
+            only = centre(None) if None in values else 0.5
+            return _Usual(columns.index(name), None, np.array([only]), decade)
+        choices = cast(CategoricalDistribution, self.space[other]).choices
+        centres = np.array([centre(choice) for choice in choices])
+        return _Usual(columns.index(name), columns.index(other), centres, decade)
 
     def _of(self, name: str, needed: Mapping[str, Sequence[Any]]) -> Iterator[_Condition]:
         """Yield the conditions of an axis on axes that are searched; others always hold."""

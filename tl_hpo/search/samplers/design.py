@@ -6,25 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tl_hpo.search.samplers import check_n_initial
 from tl_hpo.search.samplers._session import session
 
 Design = Literal["sobol", "random"]
 Array = NDArray[np.float64]
-
-_TRIALS, _INITIAL = (10, 40), (4, 8)  # of a study, and the initial ones that suit it
-
-
-def n_initial_of(n_initial: Any, n_trials: int) -> int:
-    """Return a number of initial trials; of ``auto`` what suits a study of ``n_trials``.
-
-    Raises:
-        UserError: it is neither ``auto`` nor a whole number of 1 or more.
-
-    """
-    if n_initial == "auto":
-        return round(float(np.interp(n_trials, _TRIALS, _INITIAL)))
-    return check_n_initial(n_initial)
 
 
 def random_design(domain: list[dict[str, Any]], n: int, seed: int) -> Array:

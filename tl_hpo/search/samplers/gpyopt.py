@@ -16,10 +16,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.search.samplers import Conditions, ask_seed
+from tl_hpo.search.samplers import Conditions, Usual, ask_seed, check_n_initial
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.axes import Axes, Scale, searched
-from tl_hpo.search.samplers.design import Design, n_initial_of, random_design, sobol_point
+from tl_hpo.search.samplers.design import Design, random_design, sobol_point
 from tl_hpo.search.samplers.mixed_proposer import MixedProposer
 from tl_hpo.search.samplers.observations import observations, pending, sign
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Proposer
@@ -46,14 +46,13 @@ class GPyOptSampler(BaseSampler):
         seed: not negative.
         space: distributions by parameter name. None: the parameters that all past trials share;
             then those of the first trial are drawn at random one by one.
-        n_initial: trials of the initial design, at least 1; ``auto``: 4 where ``n_trials`` is 10
-            or less, up to 8 where it is 40 or more.
-        n_trials: that the study is to have.
+        n_initial: trials of the initial design, at least 1.
         kernel: ``mixed``: the model and the search of `MixedProposer`; ``gpyopt``: GPyOpt's own.
         design: the initial one; ``sobol``: scrambled Sobol points; ``random``: GPyOpt's own.
         axes: ``unit``: every number scaled to [0, 1], logarithmic ones in log10, integers
             rounded; ``raw``: bounds and values as they are, as the paper drives GPyOpt.
         conditions: of the axes that do not always apply, see `Axes`.
+        usual: of numeric axes, see `Axes`; for the kernel ``mixed`` and the design ``sobol``.
         proposer: model, acquisition and acquisition search in place of those of ``kernel``.
         **choices: with the kernel ``gpyopt``, see `BayesianOptimizationProposer`.
 
@@ -67,12 +66,12 @@ class GPyOptSampler(BaseSampler):
         *,
         seed: int,
         space: Mapping[str, BaseDistribution] | None = None,
-        n_initial: int | str = "auto",
-        n_trials: int = 10,
+        n_initial: int = 4,
         kernel: Kernel = "mixed",
         design: Design = "sobol",
         axes: Scale = "unit",
         conditions: Conditions | None = None,
+        usual: Usual | None = None,
         proposer: Proposer | None = None,
         **choices: Any,
     ) -> None:
@@ -86,7 +85,8 @@ class GPyOptSampler(BaseSampler):
         self.seed = seed
         self.conditions = conditions
         self.space = None if space is None else searched(space, conditions)
-        self.n_initial = n_initial_of(n_initial, n_trials)
+        self.n_initial = check_n_initial(n_initial)
+        self.usual = usual
         self.design: Design = design
         self.axes: Scale = axes
         self.proposer = proposer or _proposer_of(kernel, axes, choices)
@@ -157,17 +157,17 @@ class GPyOptSampler(BaseSampler):
         return [] if surrogate is None else slices_of(surrogate, n)
 
     def _axes(self, space: Mapping[str, BaseDistribution]) -> Axes:
-        return Axes(space, self.axes, self.conditions)
+        return Axes(space, self.axes, self.conditions, self.usual)
 
     def _proposer(self, axes: Axes) -> Proposer:
         if isinstance(self.proposer, MixedProposer):
-            return replace(self.proposer, canonical=axes.canonical)
+            return replace(self.proposer, canonical=axes.canonical, features=axes.features)
         return self.proposer
 
     def _initial(self, axes: Axes, number: int) -> NDArray[np.float64]:
         """Return a point of the initial design, shape (n_axes,)."""
         if self.design == "sobol":
-            return sobol_point(axes.domain(), number, self.seed)
+            return axes.near_the_usual(sobol_point(axes.domain(), number, self.seed))
         return random_design(axes.domain(), self.n_initial, self.seed)[number]
 
     def _suggest(self, study: Study, axes: Axes, number: int) -> NDArray[np.float64] | None:

@@ -14,6 +14,7 @@ is learned apart from how fast the function changes along the numbers.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
+Features = Callable[[Array], Array]
 
 # Log-normal priors, median and spread, for unit axes and outputs.
-CATEGORY_PRIOR = (1.5, 0.7)
-NUMBER_PRIOR = (0.5, 0.7)
+CATEGORY_PRIOR = (2.5, 0.7)
+NUMBER_PRIOR = (0.3, 0.7)
 VARIANCE_PRIOR = (1.0, 1.0)
 NOISE_PRIOR = (0.003, 1.0)
 
@@ -32,6 +34,10 @@ _BOUND = 5.0  # spreads around the medians; keeps the kernel matrix far from sin
 _PERTURBATION = 0.5  # spreads by which the second start is off the medians
 _FANTASY_NOISE = 1e-9  # of the variance: what keeps fantasies of one point invertible
 _PRECISION = {"ftol": 1e-6, "gtol": 1e-4, "maxiter": 60}  # finer ones move no proposal visibly
+
+
+def _itself(X: Array) -> Array:
+    return X
 
 
 class Posterior:
@@ -42,6 +48,7 @@ class Posterior:
         y: outputs, shape (n,).
         categorical: which axes are categories, shape (n_axes,).
         t: logarithms of the parameters, shape (n_axes + 2,).
+        features: of rows, what the kernel compares.
         n_fantasies: how many of the last rows are fantasies, of outputs without noise.
 
     Raises:
@@ -50,10 +57,17 @@ class Posterior:
     """
 
     def __init__(
-        self, X: Array, y: Array, categorical: NDArray[np.bool_], t: Array, n_fantasies: int = 0
+        self,
+        X: Array,
+        y: Array,
+        categorical: NDArray[np.bool_],
+        t: Array,
+        features: Features = _itself,
+        n_fantasies: int = 0,
     ) -> None:
         self.X, self.y, self.categorical, self.t = X, y, categorical, t
-        K = kernel(X, X, categorical, t)
+        self._features, self._compared = features, features(X)
+        K = kernel(self._compared, self._compared, categorical, t)
         noise = np.full(len(X), math.exp(t[-1]))
         noise[len(X) - n_fantasies :] = _FANTASY_NOISE * math.exp(t[-2])
         K.flat[:: len(X) + 1] += noise
@@ -62,7 +76,7 @@ class Posterior:
 
     def predict(self, X: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the function at m rows, each of shape (m,)."""
-        K = kernel(X, self.X, self.categorical, self.t)
+        K = kernel(self._features(X), self._compared, self.categorical, self.t)
         explained = K @ self._inverse.T
         variance = math.exp(self.t[-2]) - np.einsum("mn,mn->m", explained, explained)
         return K @ self._weights, np.sqrt(np.maximum(variance, 0.0))
@@ -70,7 +84,8 @@ class Posterior:
     def with_fantasies(self, X: Array) -> "Posterior":
         """Return the process that has also seen its own mean at the rows X, without noise."""
         y = np.concatenate([self.y, self.predict(X)[0]])
-        return Posterior(np.vstack([self.X, X]), y, self.categorical, self.t, len(X))
+        seen = np.vstack([self.X, X])
+        return Posterior(seen, y, self.categorical, self.t, self._features, len(X))
 
 
 def kernel(X: Array, Z: Array, categorical: NDArray[np.bool_], t: Array) -> Array:
@@ -105,7 +120,13 @@ def prior(categorical: NDArray[np.bool_]) -> tuple[Array, Array]:
     return np.log(medians), np.array(spreads)
 
 
-def fit(X: Array, y: Array, categorical: NDArray[np.bool_], rng: np.random.Generator) -> Posterior:
+def fit(
+    X: Array,
+    y: Array,
+    categorical: NDArray[np.bool_],
+    rng: np.random.Generator,
+    features: Features = _itself,
+) -> Posterior:
     """Return the process with the most probable t, found from two starts.
 
     One start is the medians of the prior, the other is off them at random. The density is that
@@ -116,14 +137,15 @@ def fit(X: Array, y: Array, categorical: NDArray[np.bool_], rng: np.random.Gener
 
     """
     middle, spread = prior(categorical)
-    loss = NegativeLogPosterior(X, y, categorical)
+    loss = NegativeLogPosterior(features(X), y, categorical)
     bounds = np.stack([middle - _BOUND * spread, middle + _BOUND * spread], axis=1)
     starts = (middle, middle + _PERTURBATION * spread * rng.standard_normal(len(middle)))
     found = [
         minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_PRECISION)
         for start in starts
     ]
-    return Posterior(X, y, categorical, min(found, key=lambda each: float(each.fun)).x)
+    t = min(found, key=lambda each: float(each.fun)).x
+    return Posterior(X, y, categorical, t, features)
 
 
 class NegativeLogPosterior:

@@ -56,14 +56,14 @@ class Columns:
 class MixedModel(BOModel):
     """`Posterior` as GPyOpt has models."""
 
-    def __init__(self, columns: Columns, rng: np.random.Generator) -> None:
-        self.columns, self._rng = columns, rng
+    def __init__(self, columns: Columns, rng: np.random.Generator, features: Map) -> None:
+        self.columns, self._rng, self._features = columns, rng, features
         self.posterior: Posterior
 
     def updateModel(self, X_all: Array, Y_all: Array, X_new: Any, Y_new: Any) -> None:  # noqa: N802
         """Fit to all observations."""
         rows = self.columns.rows(X_all)
-        self.posterior = fit(rows, Y_all[:, 0], self.columns.categorical, self._rng)
+        self.posterior = fit(rows, Y_all[:, 0], self.columns.categorical, self._rng, self._features)
 
     def add_pending(self, rows: Array) -> None:
         """Condition on the mean at rows that have no observation yet."""
@@ -167,6 +167,7 @@ class MixedOptimization(ModularBayesianOptimization):
         Y: their scores, less is better, shape (n, 1).
         output: what the model sees of the scores.
         canonical: of rows, those that stand for the same points of the search space.
+        features: of rows, what the model compares.
         rng: draws a start of the fit and the points looked at.
 
     """
@@ -178,10 +179,11 @@ class MixedOptimization(ModularBayesianOptimization):
         Y: Array,
         output: Output,
         canonical: Map,
+        features: Map,
         rng: np.random.Generator,
     ) -> None:
         space = Design_space(domain)
-        model = MixedModel(Columns(domain), rng)
+        model = MixedModel(Columns(domain), rng, features)
         optimizer = CandidateSearch(space, model, rng, canonical)
         acquisition = LogExpectedImprovement(model, space, optimizer)
         evaluator = Sequential(acquisition)

@@ -26,17 +26,19 @@ class MixedProposer:
     Attributes:
         canonical: of rows (n, n_axes), those that stand for the same points of the search space,
             such as numbers rounded to the integers that they are decoded to.
+        features: of rows, what the model compares: numbers relative to what is usual, for example.
 
     """
 
     canonical: Callable[[Array], Array] = _itself
+    features: Callable[[Array], Array] = _itself
 
     def build(self, gpyopt: Any, domain: list[dict[str, Any]], X: Array, Y: Array) -> Any:
         """Return the `ModularBayesianOptimization`."""
         from tl_hpo.search.samplers.mixed_parts import MixedOptimization
 
         rng = np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))
-        return MixedOptimization(domain, X, Y, output_of(Y), self.canonical, rng)
+        return MixedOptimization(domain, X, Y, output_of(Y), self.canonical, self.features, rng)
 
     def predict(self, built: Any, X: Array) -> tuple[Array, Array, Array]:
         """Return mean, standard deviation with noise, and expected improvement, in the unit of Y.
