@@ -8,7 +8,7 @@ budget; of the others a smaller budget is the beginning of the largest.
 | word | meaning |
 |---|---|
 | search | STRATEGY-SAMPLER |
-| gp, gp10 | Optuna's GP: with as many initial trials as gpyopt, with its own 10 |
+| gp, gp10 | Optuna's GP: from the initial design of gpyopt, from its own 10 random trials |
 | gpyopt_paper | GPyOpt's defaults on raw axes, that of the learning rate linear, as in the paper |
 | regret | best validation accuracy of the table minus that of the search's best trial so far |
 | ± | half of the 95 % interval of a mean over the seeds (Student's t) |
@@ -57,7 +57,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="budgets in trials (default: 10 20 40)",
     )  # fmt: skip
     add("--workers", type=positive, default=2, help="processes (default: 2)")
-    add("--only", nargs="+", metavar="NAME", help=f"searches, of {' '.join(SEARCHES)}")
+    add(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help=f"of {' '.join(SEARCHES)} (default: all but the dearest)",
+    )
     add(
         "--between", choices=(LINEAR, NEAREST), default=LINEAR,
         help="what stands between recorded trials (default: linear)",
@@ -78,7 +83,8 @@ def _chosen(names: Sequence[str] | None) -> list[Search]:
     for name in names or ():
         if name not in SEARCHES:
             refuse(f"--only must name searches, got {name}; there are {', '.join(SEARCHES)}")
-    return [SEARCHES[name] for name in names or SEARCHES]
+    usual = [name for name, search in SEARCHES.items() if not search.asked]
+    return [SEARCHES[name] for name in names or usual]
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ _CURVE_KEYS = ("phase", "epoch", "train_loss", "val_loss", "val_accuracy")
 
 
 MAX_DUPLICATES = 100  # in a row: then the space counts as explored
-_RANDOM_AFTER = 5  # duplicates in a row: from then on points are drawn at random
+_RANDOM_AFTER = 2  # duplicates in a row: from then on points are drawn at random
 
 
 @dataclass(frozen=True)
