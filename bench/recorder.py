@@ -5,7 +5,6 @@ the validation images of one joint side: every epoch is judged, and the best one
 validation images alone, and the accuracy on the test images is noted beside it.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from unittest import mock
 
 import lightning as L
 import numpy as np
-import torch
 from omegaconf import DictConfig
 
 from tl_hpo.config import compose_trial
@@ -65,8 +63,6 @@ class Recorder:
     """
 
     def __init__(self, shared: Sequence[str], folder: Path) -> None:
-        torch.set_num_threads(1)
-        logging.disable(logging.WARNING)
         self.shared = [*shared, override("store.dir", str(folder / "store"))]
         self.folder = folder
         self.worker = _JointWorker(compose_trial(self.shared))

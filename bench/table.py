@@ -23,6 +23,7 @@ A run that is cut off goes on where it was. Estimated for 2 cores at the default
 import argparse
 import functools
 import json
+import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from bench.common import Model, add_common, make_parser, positive, say
 from bench.recorder import BEST, HEAD, OWN, Job, Recorder
@@ -124,6 +126,8 @@ def _run(shared_overrides: list[str], folder: Path, job: Job) -> None:
 
 @functools.cache  # one per process
 def _recorder(shared_overrides: tuple[str, ...], folder: Path) -> Recorder:
+    torch.set_num_threads(1)  # a core for each process
+    logging.disable(logging.WARNING)
     return Recorder(shared_overrides, folder)
 
 

@@ -1,4 +1,4 @@
-"""GPyOpt without its side effects: the only place that imports it, on first use.
+"""GPyOpt without its side effects: imported here, on first use, and inside `session` alone.
 
 GPyOpt draws from numpy's global generator, prints, logs, and silences all warnings of the process
 when it is imported. Inside `session` it may; outside nothing of that is seen.
