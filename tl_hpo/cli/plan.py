@@ -65,8 +65,10 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
 
 def _epochs(resolved: Mapping[str, Any]) -> int | None:
     """Return the epochs of both phases together; None where they will be refused."""
-    epochs = [resolved[phase]["epochs"] for phase in ("head", "finetune")]
-    return sum(epochs) if all(isinstance(n, int) for n in epochs) else None
+    phases = [resolved[phase] for phase in ("head", "finetune")]
+    epochs = [phase.get("epochs") if isinstance(phase, Mapping) else None for phase in phases]
+    numbers = [n for n in epochs if isinstance(n, int) and n >= 0]
+    return sum(numbers) if len(numbers) == len(phases) else None
 
 
 def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
