@@ -3,7 +3,8 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -251,14 +252,25 @@ def replay(config: Mapping[str, Any], table: Table, seed: int, start: int = 0) -
 
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("tl_hpo").setLevel(logging.ERROR)
     runner = TableRunner(table)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         plan = replace(make_plan(config), folder=Path(folder) / "run", seed=seed)
         experiment = _Unwritten(plan, runner, start)
         experiment.run()
     _check(experiment)
     return runner.trials
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what a search says of its trials from the terminal."""
+    logger = logging.getLogger("tl_hpo")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check(experiment: Experiment) -> None:

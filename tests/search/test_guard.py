@@ -44,3 +44,13 @@ def test_where_a_dataset_is_fetched_from_does_not_matter(guard, tmp_path, change
 def test_where_results_go_does_not_matter(guard):
     guard()
     guard(runs_dir="other")
+
+
+def test_an_experiment_may_go_on_for_longer(tmp_path):
+    def config(hours, trials):
+        return {"dataset": {}, "search": {"max_hours": hours, "n_trials": trials}}
+
+    guard_configuration(tmp_path, config(1, 10), [])
+    guard_configuration(tmp_path, config(2, 10), [])
+    with pytest.raises(UserError, match=r"search\.n_trials: then 10, now 20"):
+        guard_configuration(tmp_path, config(2, 20), [])

@@ -30,7 +30,8 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
     kept = folder / CONFIG_FILE
     present = {k: v for k, v in config.items() if k not in _IRRELEVANT}
     present["dataset"] = {k: v for k, v in present["dataset"].items() if k not in OF_FETCHING}
-    present["search"] = {k: v for k, v in present["search"].items() if k not in _BUDGETS}
+    if "search" in present:
+        present["search"] = {k: v for k, v in present["search"].items() if k not in _BUDGETS}
     present["held_fixed"] = sorted(held)
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
