@@ -100,7 +100,7 @@ def test_the_config_states_the_defaults_of_the_class():
     assert sampler.proposer == default.proposer
     for name in ("axes", "design", "n_initial"):
         assert getattr(sampler, name) == getattr(default, name)
-    own = {"n_initial", "kernel", "design", "axes"}
+    own = {"n_initial", "kernel", "design", "axes", "cost_exponent"}
     choices = {key: value for key, value in options.items() if key not in own}
     assert own <= set(options)
     assert choices == vars(BayesianOptimizationProposer())

@@ -89,7 +89,7 @@ def _gpyopt(
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
-    own = {"n_initial", "kernel", "design", "axes"}
+    own = {"n_initial", "kernel", "design", "axes", "cost_exponent"}
     known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
     return GPyOptSampler(seed=seed, space=space, conditions=conditions, usual=usual, **options)

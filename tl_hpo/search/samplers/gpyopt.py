@@ -53,6 +53,9 @@ class GPyOptSampler(BaseSampler):
             rounded; ``raw``: bounds and values as they are, as the paper drives GPyOpt.
         conditions: of the axes that do not always apply, see `Axes`.
         usual: of numeric axes, see `Axes`; for the kernel ``mixed`` and the design ``sobol``.
+        cost_exponent: with the kernel ``mixed``, the expected improvement is divided by the
+            expected seconds of the trial to this power, from 0 to 1. Above 0 proposals depend on
+            how long past trials took, so that two searches of one seed may differ.
         proposer: model, acquisition and acquisition search in place of those of ``kernel``.
         **choices: with the kernel ``gpyopt``, see `BayesianOptimizationProposer`.
 
@@ -72,6 +75,7 @@ class GPyOptSampler(BaseSampler):
         axes: Scale = "unit",
         conditions: Conditions | None = None,
         usual: Usual | None = None,
+        cost_exponent: float = 0.0,
         proposer: Proposer | None = None,
         **choices: Any,
     ) -> None:
@@ -89,7 +93,7 @@ class GPyOptSampler(BaseSampler):
         self.usual = usual
         self.design: Design = design
         self.axes: Scale = axes
-        self.proposer = proposer or _proposer_of(kernel, axes, choices)
+        self.proposer = proposer or _proposer_of(kernel, axes, cost_exponent, choices)
         self._told: set[str] = set()
 
     def infer_relative_search_space(
@@ -179,9 +183,13 @@ class GPyOptSampler(BaseSampler):
         Y = sign(study.direction) * np.array([[each.score] for each in past])
         running = axes.encode(pending(study, axes, number))
         told = {"pending_X": running} if len(running) else {}
+        proposer = self._proposer(axes)
+        if isinstance(proposer, MixedProposer):
+            took = tuple(math.nan if each.seconds is None else each.seconds for each in past)
+            proposer = replace(proposer, seconds=took)
         with session(self.seed + number) as gpyopt:
             try:
-                built = self._proposer(axes).build(gpyopt, axes.domain(), X, Y)
+                built = proposer.build(gpyopt, axes.domain(), X, Y)
                 row = np.asarray(built.suggest_next_locations(**told), dtype=float)[0]
             except gpyopt.core.errors.FullyExploredOptimizationDomainError:
                 problem = "every point looked at has been tried"
@@ -200,9 +208,17 @@ class GPyOptSampler(BaseSampler):
             _log.warning("%s; a random point is drawn instead", problem)
 
 
-def _proposer_of(kernel: Kernel, axes: Scale, choices: dict[str, Any]) -> Proposer:
+def _proposer_of(
+    kernel: Kernel, axes: Scale, cost_exponent: float, choices: dict[str, Any]
+) -> Proposer:
     """Return the proposer of a kernel, after a check that every choice has an effect."""
     own = BayesianOptimizationProposer(**choices)
+    number = isinstance(cost_exponent, (int, float)) and not isinstance(cost_exponent, bool)
+    if not number or not 0 <= cost_exponent <= 1 or (kernel == "gpyopt" and cost_exponent):
+        raise UserError(
+            "sampler.cost_exponent must be a number from 0 to 1, and 0 with sampler.kernel=gpyopt, "
+            f"got {cost_exponent!r}; leave it out, or give 0.5 to save time"
+        )
     if kernel == "gpyopt":
         return own
     given, default = {"axes": axes, **vars(own)}, {"axes": "unit", **vars(type(own)())}
@@ -212,7 +228,7 @@ def _proposer_of(kernel: Kernel, axes: Scale, choices: dict[str, Any]) -> Propos
                 f"sampler.{name} must be {default[name]} with sampler.kernel=mixed, got {value}; "
                 "leave it out or set sampler.kernel=gpyopt"
             )
-    return MixedProposer()
+    return MixedProposer(cost_exponent=cost_exponent)
 
 
 def _check_known(name: str, value: str, known: tuple[str, ...]) -> None:

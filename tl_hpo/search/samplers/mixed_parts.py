@@ -24,6 +24,7 @@ from tl_hpo.search.samplers.expected_improvement import Output, log_improvement
 from tl_hpo.search.samplers.mixed_gp import Array, Posterior, fit
 
 _SAME = 1e-9  # coordinates this near are equal
+_LEAST_COSTS = 3  # past trials of which the seconds are known
 _SEEN = 5  # best past points around which the search looks besides
 
 
@@ -62,8 +63,11 @@ class MixedModel(BOModel):
 
     def updateModel(self, X_all: Array, Y_all: Array, X_new: Any, Y_new: Any) -> None:  # noqa: N802
         """Fit to all observations."""
-        rows = self.columns.rows(X_all)
-        self.posterior = fit(rows, Y_all[:, 0], self.columns.categorical, self._rng, self._features)
+        self.posterior = self.fitted(self.columns.rows(X_all), Y_all[:, 0])
+
+    def fitted(self, rows: Array, outputs: Array) -> Posterior:
+        """Return a process fitted to the outputs (n,) of rows (n, n_axes)."""
+        return fit(rows, outputs, self.columns.categorical, self._rng, self._features)
 
     def add_pending(self, rows: Array) -> None:
         """Condition on the mean at rows that have no observation yet."""
@@ -84,7 +88,14 @@ class MixedModel(BOModel):
 
 
 class LogExpectedImprovement(AcquisitionBase):
-    """The logarithm of the expected improvement of the function on the lowest mean at the data."""
+    """The logarithm of the expected improvement of the function on the lowest mean at the data.
+
+    Attributes:
+        log_cost: of rows, what is subtracted from it; None: nothing.
+
+    """
+
+    log_cost: Map | None = None
 
     def acquisition_function(self, x: Array) -> Array:
         """Return minus the acquisition, (n, 1); GPyOpt's own goes over x row by row."""
@@ -100,11 +111,12 @@ class LogExpectedImprovement(AcquisitionBase):
 
     def of_rows(self) -> Map:
         """Return the acquisition as a function of rows."""
-        posterior, best = self.model.posterior, self.model.get_fmin()
+        posterior, best, log_cost = self.model.posterior, self.model.get_fmin(), self.log_cost
 
         def score(rows: Array) -> Array:
             mean, std = posterior.predict(rows)
-            return log_improvement(mean, std, best)
+            improvement = log_improvement(mean, std, best)
+            return improvement if log_cost is None else improvement - log_cost(rows)
 
         return score
 
@@ -189,6 +201,26 @@ class MixedOptimization(ModularBayesianOptimization):
         evaluator = Sequential(acquisition)
         super().__init__(model, space, None, acquisition, evaluator, X, output.encode(Y))
         self.output = output
+
+    @_on_one_thread
+    def weigh_by_cost(self, X: Array, seconds: Array, exponent: float) -> None:
+        """Divide the expected improvement by the expected seconds to a power.
+
+        Their logarithm is modelled as the scores are. Too few known ones change nothing.
+
+        Args:
+            X: rows of past points, shape (n, n_axes).
+            seconds: that they took, shape (n,); not a number where they are not known.
+            exponent: above 0.
+
+        """
+        known = np.isfinite(seconds) & (seconds > 0)
+        logs = np.log(seconds[known])
+        if len(logs) < _LEAST_COSTS or logs.std() == 0.0:
+            return
+        model, mean, scale = self.model, logs.mean(), logs.std()
+        of_costs = model.fitted(X[known], (logs - mean) / scale)
+        self.acquisition.log_cost = lambda rows: exponent * scale * of_costs.predict(rows)[0]
 
     @_on_one_thread
     def predict(self, rows: Array) -> tuple[Array, Array, Array]:

@@ -8,14 +8,16 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.search.samplers.axes import Axes
+from tl_hpo.search.study import result_of
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A past trial: its parameters, its categories included, and its score."""
+    """A past trial: its parameters, its categories included, its score, and what it took."""
 
     params: dict[str, Any]
     score: float
+    seconds: float | None = None
 
 
 def observations(study: Study, axes: Axes) -> list[Observation]:
@@ -25,11 +27,11 @@ def observations(study: Study, axes: Axes) -> list[Observation]:
     within every axis.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    scored = ((trial.params, _score(trial, study.direction)) for trial in trials)
+    scored = ((trial, _score(trial, study.direction)) for trial in trials)
     return [
-        Observation(dict(params), score)
-        for params, score in scored
-        if score is not None and math.isfinite(score) and axes.holds(params)
+        Observation(dict(trial.params), score, result_of(trial).get("seconds"))
+        for trial, score in scored
+        if score is not None and math.isfinite(score) and axes.holds(trial.params)
     ]
 
 
