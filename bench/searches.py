@@ -22,6 +22,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 from bench.common import make_parser, positive, print_header, refuse
 from bench.replay_runs import SEARCHES, Search, run_all
@@ -38,11 +39,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Replay, print the tables and draw the figures."""
     options = _parse(arguments)
-    for name in THREADS:
-        os.environ[name] = "1"  # of the processes to come: each has a core for itself
     table = read_table(options.table, options.between)
     print_header("searches", arguments, "cpu")
-    results = run_all(options)
+    with mock.patch.dict(os.environ, dict.fromkeys(THREADS, "1")):  # a core for each process
+        results = run_all(options)
     write_all(results, table)
     draw_all(results, table, options.out)
 
