@@ -17,6 +17,7 @@ import lightning as L
 import numpy as np
 from omegaconf import DictConfig
 
+from bench.replay_table import FINETUNE, HEAD, OWN
 from tl_hpo.config import compose_trial
 from tl_hpo.models.classifier import PhaseTask
 from tl_hpo.models.layers import layers_of
@@ -26,9 +27,6 @@ from tl_hpo.training.callbacks import BestEpoch
 from tl_hpo.training.result import HEAD_FILE, EpochRecord
 from tl_hpo.training.trial import input_size, run_trial
 from tl_hpo.training.worker import TrialData, Worker
-
-OWN, BEST = "own", "best"  # the block that fine-tuning starts from
-HEAD, FINETUNE = "head", "finetune"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ class Recorder:
         self, job: Job, phase: str, depth: float, own: Sequence[str]
     ) -> list[dict[str, Any]]:
         config = self._config(job, depth, own)
-        watch = Watch(len(self.worker.data(config, input_size(config)).split.validation))
+        self.worker.data(config, input_size(config))  # tells where the test images begin
+        watch = Watch(self.worker.n_validation)
         reports: list[EpochRecord] = []
 
         def report(record: EpochRecord) -> bool:
@@ -104,7 +103,6 @@ class Recorder:
                 reports.append(record)
             return False
 
-        watch.validation = self.worker.n_validation
         folder = self.head_file(job).parent if phase == HEAD else None
         with watch.watching():
             run_trial(

@@ -12,12 +12,12 @@ from typing import Any, cast
 import optuna
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from bench.replay_table import FINETUNE, HEAD, Curve, Table
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
-from tl_hpo.overrides import key_of, override
+from tl_hpo.overrides import override, values_of
 from tl_hpo.search.experiment import Experiment, Plan
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.step import StepRun
@@ -59,7 +59,7 @@ class Chosen:
     @classmethod
     def of(cls, overrides: Sequence[str]) -> "Chosen":
         """Read overrides of train.py; the phases follow ``optimizer`` unless they say otherwise."""
-        values = {key_of(text): text.partition("=")[2].strip("'") for text in overrides}
+        values = {key: text.strip("'") for key, text in values_of(overrides).items()}
         phases = [
             (
                 values.get(f"optimizer@{phase}.optimizer", values.get("optimizer", "adam")),
@@ -216,11 +216,14 @@ class _Unwritten(Experiment):
     Args:
         start: trials of every study that are given to it: the initial design of ``gpyopt`` with
             the same seed, so that two samplers begin with the same points.
+        storage: of its studies.
 
     """
 
-    def __init__(self, plan: Plan, runner: TableRunner, start: int) -> None:
-        super().__init__(plan, runner, InMemoryStorage())
+    def __init__(
+        self, plan: Plan, runner: TableRunner, start: int, storage: BaseStorage | None
+    ) -> None:
+        super().__init__(plan, runner, storage or InMemoryStorage())
         self._start = start
 
     def record(self) -> None:
@@ -238,7 +241,14 @@ class _Unwritten(Experiment):
         return run
 
 
-def replay(config: Mapping[str, Any], table: Table, seed: int, start: int = 0) -> list[Replayed]:
+def replay(
+    config: Mapping[str, Any],
+    table: Table,
+    seed: int,
+    start: int = 0,
+    storage: BaseStorage | None = None,
+    **more: Any,
+) -> list[Replayed]:
     """Run an experiment on the table and return its trials in the order of training.
 
     Args:
@@ -246,6 +256,8 @@ def replay(config: Mapping[str, Any], table: Table, seed: int, start: int = 0) -
         table: of recorded trials.
         seed: of the search.
         start: trials that come from gpyopt's initial design, whatever the sampler.
+        storage: of its studies; in memory by default.
+        more: of the plan, such as ``warm_start``.
 
     Raises:
         RuntimeError: some trial failed, which none of the table does.
@@ -254,8 +266,8 @@ def replay(config: Mapping[str, Any], table: Table, seed: int, start: int = 0) -
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     runner = TableRunner(table)
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        plan = replace(make_plan(config), folder=Path(folder) / "run", seed=seed)
-        experiment = _Unwritten(plan, runner, start)
+        plan = replace(make_plan(config), folder=Path(folder) / "run", seed=seed, **more)
+        experiment = _Unwritten(plan, runner, start, storage)
         experiment.run()
     _check(experiment)
     return runner.trials

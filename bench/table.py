@@ -35,7 +35,8 @@ import pandas as pd
 import torch
 
 from bench.common import Model, add_common, make_parser, positive, say
-from bench.recorder import BEST, HEAD, OWN, Job, Recorder
+from bench.recorder import Job, Recorder
+from bench.replay_table import BEST, HEAD, OWN
 from tl_hpo.files import read_csv, replacing, write_csv, write_json
 from tl_hpo.overrides import override
 
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="for what is recorded so far")
     parser.add_argument("--out", type=Path, required=True, help="FILE.parquet to write")
     parser.add_argument("--workers", type=positive, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--depths", type=float, nargs="+", default=DEPTHS,
+        help=f"shares of frozen layers (default: {' '.join(f'{depth:g}' for depth in DEPTHS)})",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     record(options)
     merge(options)
@@ -106,11 +111,12 @@ def _finetuning(options: argparse.Namespace, heads: Sequence[Job]) -> Iterator[J
     reached = [max(float(r["validation"]) for r in _kept(options.folder, job)) for job in heads]
     best = max(reached)
     head_file = recorder_of(options).head_file(heads[reached.index(best)])
+    depths = tuple(options.depths)
     for job, value in zip(heads, reached, strict=True):
         plain = {"model": job.model, "name": job.name, "optimizer": job.optimizer, "lr": job.lr}
-        yield Job(**plain, start=OWN, depths=DEPTHS)
+        yield Job(**plain, start=OWN, depths=depths)
         if value < best - WORSE:
-            yield Job(**plain, start=BEST, depths=DEPTHS, head_file=head_file)
+            yield Job(**plain, start=BEST, depths=depths, head_file=head_file)
 
 
 def recorder_of(options: argparse.Namespace) -> Recorder:

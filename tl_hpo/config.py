@@ -79,11 +79,11 @@ def trial_overrides(config: DictConfig, search_path: Sequence[str] = ()) -> list
     whatever presets ``config`` was built from.
     """
     choices = _group_choices()
-    usual = dict(_leaves(compose_trial(choices, search_path)))
+    usual = dict(leaves(compose_trial(choices, search_path)))
     of_a_trial = {key.split(".")[0] for key in usual} - _NOT_OF_A_TRIAL
     return choices + [
         override(key if key in usual else f"+{key}", value)
-        for key, value in _leaves(config)
+        for key, value in leaves(config)
         if is_of_a_trial(key)
         and key.split(".")[0] in of_a_trial
         and (key not in usual or value != usual[key])
@@ -106,7 +106,7 @@ def _group_choices() -> list[str]:
     return result
 
 
-def _leaves(config: DictConfig) -> Iterator[tuple[str, Any]]:
+def leaves(config: DictConfig) -> Iterator[tuple[str, Any]]:
     """Yield every value with its dotted key; interpolations stay text."""
 
     def walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,11 @@ def key_of(text: str) -> str:
     return text.partition("=")[0].lstrip("+~").strip()
 
 
+def values_of(overrides: Iterable[str]) -> dict[str, str]:
+    """Return what overrides set, as text, by their keys."""
+    return {key_of(text): text.partition("=")[2] for text in overrides}
+
+
 def merged(*parts: Iterable[str]) -> list[str]:
     """Return all overrides in order; of several with one key the last stands."""
     last = {key_of(text): text for part in parts for text in part}

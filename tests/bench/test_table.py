@@ -5,7 +5,8 @@ import pytest
 
 from bench import table
 from bench.common import Model
-from bench.recorder import BEST, HEAD, OWN, Job, Recorder
+from bench.recorder import Job, Recorder
+from bench.replay_table import BEST, HEAD, OWN
 from tl_hpo.config import compose_trial
 from tl_hpo.training.trial import run_trial
 
@@ -75,9 +76,9 @@ def test_a_table_is_recorded_merged_and_not_recorded_again(shared, images, tmp_p
     monkeypatch.setattr(table, "shared", lambda options: shared)
     monkeypatch.setattr(table, "OPTIMIZERS", ("sgd", "adam"))
     monkeypatch.setattr(table, "RATES", (1e-4, 1e-2))
-    monkeypatch.setattr(table, "DEPTHS", (1.0, 0.5))
     options = type("Options", (), {})()
     options.models, options.workers = [Model("test_resnet", "random")], 1
+    options.depths = [1.0, 0.5]
     options.root, options.folder, options.out = images, tmp_path / "f", tmp_path / "t.parquet"
     table.record(options)
     table.merge(options)

@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from sqlalchemy import event
+from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -19,6 +20,7 @@ from simulated import Layered
 
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.search.experiment import Experiment, Plan
+from tl_hpo.search.samplers._session import session
 from tl_hpo.search.strategy import parse_strategy
 from tl_hpo.search.study import open_storage
 
@@ -116,3 +118,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def past(plan: Callable[..., Plan], tmp_path: Path, kept: Path) -> Past:
     return Past(plan, tmp_path, kept)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Linear algebra this small is several times slower with a thread per core."""
+    with session(0):  # loads the libraries, so that they can be limited
+        pass
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield

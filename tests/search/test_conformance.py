@@ -16,21 +16,12 @@ from omegaconf import OmegaConf
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 from simulated import LAYERS, SimulatedRunner, parsed
-from threadpoolctl import threadpool_limits
 
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.search.experiment import Experiment, Plan
-from tl_hpo.search.samplers._session import session
 from tl_hpo.search.strategy import parse_strategy
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Linear algebra this small is several times slower with a thread per core."""
-    with session(0):  # loads the libraries, so that they can be limited
-        pass
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 MODELS = ("densenet121", "vgg16")

@@ -14,11 +14,9 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
-from threadpoolctl import threadpool_limits
 
 from tl_hpo.errors import UserError
 from tl_hpo.search.samplers import ask_seed, make_sampler
-from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 from tl_hpo.search.samplers.qmc import quantile
@@ -26,13 +24,7 @@ from tl_hpo.search.samplers.qmc import quantile
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Linear algebra this small is several times slower with a thread per core."""
-    with session(0):  # loads the libraries, so that they can be limited
-        pass
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 ROOT = Path(__file__).resolve().parents[2]

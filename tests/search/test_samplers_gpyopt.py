@@ -10,22 +10,14 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from threadpoolctl import threadpool_limits
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Linear algebra this small is several times slower with a thread per core."""
-    with session(0):  # loads the libraries, so that they can be limited
-        pass
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 MODELS = ("vgg16", "resnet50", "xception")

@@ -6,22 +6,14 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from threadpoolctl import threadpool_limits
 
-from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.samplers.proposer import _mixture
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Linear algebra this small is several times slower with a thread per core."""
-    with session(0):  # loads the libraries, so that they can be limited
-        pass
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SPACE = {

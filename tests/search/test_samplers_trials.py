@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
-from threadpoolctl import threadpool_limits
 
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
@@ -20,13 +19,7 @@ from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Linear algebra this small is several times slower with a thread per core."""
-    with session(0):  # loads the libraries, so that they can be limited
-        pass
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SPACE = {

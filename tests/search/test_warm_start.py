@@ -277,8 +277,8 @@ def point_of(trial, keys):
 
 def test_shared_to_shared_brings_the_best_points(past):
     folder = past("shared", "search.layer_trials=1")
-    points, left = first_trials([folder], space_of(SHARED | {"optimizer.lr": LR | {"high": 1}}),
-                                GIVEN, 3)  # fmt: skip
+    space = space_of(SHARED | {"optimizer.lr": LR | {"high": 1}})
+    points, left = first_trials(configurations([folder]), space, GIVEN, 3)
     reference = [point_of(each, SHARED) for each in configurations([folder])]
     distinct = [each for i, each in enumerate(reference) if each not in reference[:i]]
     assert points == distinct[:3]
@@ -294,7 +294,7 @@ def test_separate_to_shared_leaves_out_what_differs_between_the_phases(past):
         if each.settings["head_optimizer"] == each.settings["finetune_optimizer"]
         and each.settings["head_lr"] == each.settings["finetune_lr"]
     ]
-    points, left = first_trials([folder], space_of(SHARED), GIVEN, 3)
+    points, left = first_trials(configurations([folder]), space_of(SHARED), GIVEN, 3)
     assert points == []
     assert fits == []
     assert len(left) == 6
@@ -304,7 +304,7 @@ def test_separate_to_shared_leaves_out_what_differs_between_the_phases(past):
 
 def test_shared_to_separate_gives_both_phases_the_same(past):
     wide = {k: v | {"high": 1} if k.endswith(".lr") else v for k, v in SEPARATE.items()}
-    points, left = first_trials([past("shared")], space_of(wide), GIVEN, 5)
+    points, left = first_trials(configurations([past("shared")]), space_of(wide), GIVEN, 5)
     assert len(points) == 5
     assert left == []
     for point in points:
@@ -316,7 +316,7 @@ def test_shared_to_joint_gives_the_relative_depth(past):
     wide = JOINT | {"optimizer.lr": LR | {"high": 1}}
     folder = past("shared")
     found = configurations([folder])
-    points, _ = first_trials([folder], space_of(wide), GIVEN, len(found))
+    points, _ = first_trials(configurations([folder]), space_of(wide), GIVEN, len(found))
     assert [(each["model"], each["delimiting_layer"]) for each in points] == [
         (each.settings["model"], each.layer / LAYERS[each.settings["model"]]) for each in found
     ]
@@ -328,7 +328,7 @@ def test_the_layer_step_takes_distinct_layers_of_its_own_model(past):
     found = configurations([folder])
     for model in ("densenet121", "vgg16"):
         space = space_of(LAYER, LAYERS[model])
-        points, left = first_trials([folder], space, {"model": model}, 20)
+        points, left = first_trials(configurations([folder]), space, {"model": model}, 20)
         layers = [each.layer for each in found if each.settings["model"] == model]
         assert [each["delimiting_layer"] for each in points] == list(dict.fromkeys(layers))
         others = len(found) - len(layers)
@@ -341,11 +341,13 @@ def test_the_steps_of_separate_steps_take_their_phases(past):
     found = configurations([folder])
     head = {k: v for k, v in SEPARATE.items() if "finetune" not in k}
     finetune = {k: v for k, v in SEPARATE.items() if "finetune" in k}
-    points, _ = first_trials([folder], space_of(head), GIVEN | {"finetune.epochs": "0"}, 100)
+    points, _ = first_trials(
+        configurations([folder]), space_of(head), GIVEN | {"finetune.epochs": "0"}, 100
+    )
     assert points[0]["head.optimizer.lr"] == found[0].settings["head_lr"]
     tuned = [each for each in found if each.step != "head"]
     given = {"model": tuned[0].settings["model"]}
-    points, left = first_trials([folder], space_of(finetune), given, 100)
+    points, left = first_trials(configurations([folder]), space_of(finetune), given, 100)
     reference = [
         (each.settings["finetune_optimizer"], each.settings["finetune_lr"]) for each in tuned
     ]
@@ -356,7 +358,7 @@ def test_the_steps_of_separate_steps_take_their_phases(past):
 def test_models_that_are_no_candidates_are_named(past):
     folder = past("shared", "search.lr={low: 1.0e-4, high: 0.1, log: true}")
     only = SHARED | {"model": {"choices": ["resnet50", "vgg16"]}}
-    points, left = first_trials([folder], space_of(only), GIVEN, 100)
+    points, left = first_trials(configurations([folder]), space_of(only), GIVEN, 100)
     assert {point["model"] for point in points} == {"vgg16"}
     assert any(line.endswith("model densenet121 is not among the candidates") for line in left)
 
@@ -368,7 +370,7 @@ def test_only_better_ones_than_those_taken_are_named(past):
         "model": {"choices": [best.settings["model"]]},
         "optimizer.lr": LR | {"high": 1},
     }
-    points, left = first_trials([folder], space_of(own), GIVEN, 1)
+    points, left = first_trials(configurations([folder]), space_of(own), GIVEN, 1)
     assert len(points) == 1
     assert left == []
 
@@ -380,14 +382,14 @@ def test_several_folders_give_turns(past):
 
     wide = space_of(SHARED | {"optimizer.lr": LR | {"high": 1}})
     folders = [past("shared", name="hard", runner=Hard(), seed=5), past("shared")]
-    best = [first_trials([folder], wide, GIVEN, 1)[0][0] for folder in folders]
-    assert first_trials(folders, wide, GIVEN, 2)[0] == best
-    assert first_trials(folders[::-1], wide, GIVEN, 2)[0] == best[::-1]
+    best = [first_trials(configurations([folder]), wide, GIVEN, 1)[0][0] for folder in folders]
+    assert first_trials(configurations(folders), wide, GIVEN, 2)[0] == best
+    assert first_trials(configurations(folders[::-1]), wide, GIVEN, 2)[0] == best[::-1]
 
 
 def test_a_study_begins_with_them(past, recwarn):
     space = space_of(JOINT | {"optimizer.lr": LR | {"high": 1}})
-    points, _ = first_trials([past("shared")], space, GIVEN, 3)
+    points, _ = first_trials(configurations([past("shared")]), space, GIVEN, 3)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for point in points:
         study.enqueue_trial(point)
@@ -402,7 +404,7 @@ def test_a_nonsense_number_of_trials_is_refused(n):
     with pytest.raises(
         UserError, match=r"search\.warm_trials must be a whole number of at least 1"
     ):
-        first_trials([], space_of(SHARED), GIVEN, n)
+        first_trials(configurations([]), space_of(SHARED), GIVEN, n)
 
 
 def test_an_axis_of_choices_gives_its_own_value():

@@ -8,11 +8,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from tl_hpo.config import group_options, is_of_a_trial, trial_overrides, user_search_path
+from tl_hpo.config import (
+    group_options,
+    is_of_a_trial,
+    leaves,
+    trial_overrides,
+    user_search_path,
+)
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
 from tl_hpo.search.earlier import configurations
-from tl_hpo.search.guard import flat
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
@@ -20,6 +25,7 @@ from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.samplers import make_sampler
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.strategy import Step, Strategy, parse_strategy
+from tl_hpo.search.warm_start import check_warm_trials
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.runner import LocalRunner
 
@@ -59,7 +65,7 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
     )
     searched, _ = held_fixed(plan.strategy, fixed)
     runner = LocalRunner(search_path, config, vary_layer="delimiting_layer" in searched)
-    _check_pruner(resolved)
+    _check_pruner(resolved, plan.epochs)
     return runner, plan, _check_trials(runner, plan)
 
 
@@ -84,15 +90,12 @@ def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[st
             f"search.warm_start must be a list of run folders, got {folders!r}; "
             "for example 'search.warm_start=[runs/kvasir/shared]'."
         )
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise UserError(f"search.warm_trials must be a whole number of at least 1, got {trials!r}.")
-    if folders:
-        configurations([Path(each) for each in folders])  # they can be read
+    check_warm_trials(trials)
     return {
         "limits": Limits(
             search["max_hours"], search["min_improvement"], search["min_improvement_trials"]
         ),
-        "warm_start": [Path(each) for each in folders],
+        "warm_start": configurations([Path(each) for each in folders]),
         "warm_trials": trials,
         "repeats": Repeats(search["repeats"], search["repeat_best"], follow_the_seed(config)),
     }
@@ -103,13 +106,10 @@ def follow_the_seed(config: DictConfig) -> list[str]:
 
     Trainings that are repeated with other seeds are to differ in nothing else.
     """
-    unresolved = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(unresolved, dict)
     return [
         override(key, config.seed)
-        for group in ("dataset", "split")
-        for key, value in flat(unresolved[group], group)
-        if value == "${seed}"
+        for key, value in leaves(config)
+        if key.startswith(("dataset.", "split.")) and value == "${seed}"
     ]
 
 
@@ -154,8 +154,8 @@ def _shared_overrides(config: DictConfig, search_path: list[str], typed: list[st
     return [text for text in merged(shared, said) if key_of(text) not in of_a_model]
 
 
-def _check_pruner(resolved: Mapping[str, Any]) -> None:
-    make_pruner(resolved["pruner"], max_epochs=_epochs(resolved))
+def _check_pruner(resolved: Mapping[str, Any], epochs: int | None) -> None:
+    make_pruner(resolved["pruner"], max_epochs=epochs)
     if resolved["pruner"].get("relative") and resolved["objective"] != "val_accuracy":
         raise UserError(
             "pruner.relative must go with objective=val_accuracy, for it compares with the share "

@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.errors import UserError
-from tl_hpo.overrides import key_of
+from tl_hpo.overrides import values_of
 from tl_hpo.search.study import OVERRIDES, REPEATS, SETTINGS, WAIT_SECONDS, open_storage, result_of
 
 PHASES = ("head", "finetune")
@@ -71,11 +71,6 @@ class Earlier:
             (self.layer, self.n_layers, self.head_only),
             *((key, values[key]) for key in others),
         )
-
-
-def values_of(overrides: Iterable[str]) -> dict[str, str]:
-    """Return what overrides set, as text, by their keys."""
-    return {key_of(text): text.partition("=")[2] for text in overrides}
 
 
 def configurations(folders: Sequence[Path]) -> list[Earlier]:

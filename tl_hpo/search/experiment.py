@@ -94,7 +94,7 @@ class Experiment:
             return
         seed = ask_seed(self.plan.seed, index)
         run = self._step_run(step, step.name, space, n_trials, seed)
-        self._tell_beginning(run, n_trials)
+        self._tell_beginning(run)
         run_step(run)
         self._check_results(step, [run.study])
 
@@ -107,7 +107,7 @@ class Experiment:
                 logger.info("Step %s goes on without %s", step.name, arm.name)
             for arm in arms:
                 run = replace(arm, n_trials=each.trials)
-                self._tell_beginning(run, each.trials)
+                self._tell_beginning(run)
                 run_step(run)
             arms = sorted(arms, key=lambda arm: _rank_after(arm.study, each.trials), reverse=True)
         self._check_results(step, [self.studies[n] for n in step.studies() if n in self.studies])
@@ -156,10 +156,10 @@ class Experiment:
             seed=seed,
         )
 
-    def _tell_beginning(self, run: StepRun, n_trials: int) -> None:
+    def _tell_beginning(self, run: StepRun) -> None:
         done = len(finished(run.study))
         already = f", {done} of them done before" if done else ""
-        trials = "1 trial" if n_trials == 1 else f"{n_trials} trials"
+        trials = "1 trial" if run.n_trials == 1 else f"{run.n_trials} trials"
         logger.info("Step %s: %s%s", run.name, trials, already)
 
     def _check_results(self, step: Step, studies: Sequence[optuna.Study]) -> None:
@@ -197,7 +197,7 @@ class Experiment:
             keep_model=lambda result: True,
             changed=self.record,
         )
-        self._tell_beginning(run, run.n_trials)
+        self._tell_beginning(run)
         while len(finished(study)) < run.n_trials and not self._time_is_up():
             trial = study.ask()
             run_trial(run, trial, self.repeating.overrides(trial.number))

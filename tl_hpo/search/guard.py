@@ -51,19 +51,18 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
 
 def differences(past: Any, present: Any) -> Iterator[str]:
     """Yield ``key: then X, now Y`` for every value that differs."""
-    old, new = dict(flat(past)), dict(flat(present))
+    old, new = dict(_flat(past)), dict(_flat(present))
     for key in sorted(old.keys() | new.keys(), key=lambda key: (key.startswith("strategy."), key)):
         if old.get(key) != new.get(key) or (key in old) != (key in new):
             yield f"{key}: then {old.get(key, 'absent')}, now {new.get(key, 'absent')}"
 
 
-def flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of nested tables with its dotted key."""
+def _flat(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
-            yield from flat(value, f"{path}.{key}" if path else str(key))
+            yield from _flat(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list) and any(isinstance(item, Mapping) for item in node):
         for index, value in enumerate(node):
-            yield from flat(value, f"{path}.{index}")
+            yield from _flat(value, f"{path}.{index}")
     else:
         yield path, node

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.storages import BaseStorage
 
-from tl_hpo.search.earlier import values_of
+from tl_hpo.overrides import values_of
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
 from tl_hpo.search.samplers import make_sampler

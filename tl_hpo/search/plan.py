@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tl_hpo.search.earlier import Earlier
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.strategy import Strategy
@@ -25,7 +26,7 @@ class Plan:
         seed: of the search.
         epochs: of both phases together, at most.
         limits: what ends it early.
-        warm_start: run folders of earlier experiments, whose best configurations come first.
+        warm_start: configurations of earlier experiments that come first, the best first.
         warm_trials: of every step, at most, are such.
         repeats: how the best configurations are trained again.
     """
@@ -40,6 +41,6 @@ class Plan:
     seed: int
     epochs: int | None = None
     limits: Limits = field(default_factory=Limits)
-    warm_start: Sequence[Path] = ()
+    warm_start: Sequence[Earlier] = ()
     warm_trials: int = 3
     repeats: Repeats = field(default_factory=Repeats)

@@ -82,8 +82,10 @@ def candidates(trials: Mapping[str, Sequence[FrozenTrial]], n: int) -> list[Cand
         if trial.state == TrialState.COMPLETE and result_of(trial)
     ]
     found.sort(key=lambda each: rank_of(each.trial), reverse=True)  # stable: the first of equals
-    distinct = {tuple(each.trial.user_attrs[IDENTITY]): each for each in reversed(found)}
-    return [each for each in found if each in distinct.values()][:n]
+    distinct: dict[tuple[str, ...], Candidate] = {}
+    for each in found:
+        distinct.setdefault(tuple(each.trial.user_attrs[IDENTITY]), each)
+    return list(distinct.values())[:n]
 
 
 def repeat_overrides(candidate: Candidate, held: Sequence[str], seed: int) -> list[str]:

@@ -26,7 +26,7 @@ from optuna.distributions import (
 )
 
 from tl_hpo.errors import UserError
-from tl_hpo.overrides import key_of, merged, override
+from tl_hpo.overrides import merged, override, values_of
 
 N_LAYERS = "n_layers"
 ALWAYS = ""  # the axis of a usual value that holds at every point
@@ -71,11 +71,6 @@ class SearchSpace:
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return Optuna's distribution of every axis."""
         return {dimension.key: dimension.distribution for dimension in self.dimensions}
-
-    def axis(self, key: str) -> "SearchSpace | None":
-        """Return the space of one axis alone, None where that is not searched."""
-        own = tuple(dimension for dimension in self.dimensions if dimension.key == key)
-        return SearchSpace(own, self.models) if own else None
 
     @property
     def conditions(self) -> dict[str, Mapping[str, tuple[Any, ...]]]:
@@ -184,7 +179,7 @@ def _choices_of(axis: Any) -> list[Any]:
 def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Dimension]:
     """Yield the axes that may apply; their conditions speak of searched axes only."""
     searched = {dimension.key for dimension in dimensions}
-    held = {key_of(text): text.partition("=")[2] for text in given}
+    held = values_of(given)
     for each in dimensions:
         open_ = {key: values for key, values in each.when.items() if key in searched}
         decided = {key: values for key, values in each.when.items() if key not in searched}

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.earlier import PHASES, Earlier, configurations
+from tl_hpo.search.earlier import PHASES, Earlier
 from tl_hpo.search.space import Dimension, SearchSpace
 
 _SHOWN = 5  # more configurations left out than that are only counted
@@ -38,12 +37,12 @@ class _LeftOutError(Exception):
 
 
 def first_trials(
-    folders: Sequence[Path], space: SearchSpace, given: Mapping[str, str], n: int
+    found: Sequence[Earlier], space: SearchSpace, given: Mapping[str, str], n: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the best points of earlier experiments in the space of a step.
 
     Args:
-        folders: run folders of earlier experiments.
+        found: configurations of earlier experiments, the best first.
         space: of the step.
         given: values of the overrides that all trials of the step share, by their keys.
         n: how many points at most, at least 1.
@@ -53,16 +52,12 @@ def first_trials(
         was left out, the last one counting those beyond five.
 
     Raises:
-        UserError: a folder that cannot be read, or ``n`` is out of its range.
+        UserError: ``n`` is out of its range.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UserError(
-            f"search.warm_trials must be a whole number of at least 1, got {n!r}; set "
-            "search.warm_start=null to start without earlier experiments."
-        )
+    check_warm_trials(n)
     points: list[dict[str, Any]] = []
     lines: list[str] = []
-    for earlier in configurations(folders):
+    for earlier in found:
         point = as_params(earlier, space, given)
         if isinstance(point, Left):
             lines.append(f"{earlier}: {point.reason}")
@@ -72,6 +67,15 @@ def first_trials(
             break
     more = len(lines) - _SHOWN
     return points, lines if more <= 0 else [*lines[:_SHOWN], f"and {more} more"]
+
+
+def check_warm_trials(n: Any) -> None:
+    """Raise UserError unless ``n`` is a number of trials."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise UserError(
+            f"search.warm_trials must be a whole number of at least 1, got {n!r}; set "
+            "search.warm_start=[] to start without earlier experiments."
+        )
 
 
 def as_params(

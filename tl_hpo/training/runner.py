@@ -1,5 +1,6 @@
 """Runs trials given as Hydra overrides, in this process; it stays warm between them."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,8 @@ class LocalRunner:
         of_dataset = resolved.get("dataset", {})
         self._fetching = {key: of_dataset[key] for key in OF_FETCHING if key in of_dataset}
         self._vary_layer = vary_layer
+        # A trial is composed thrice in a row: to count layers, to describe it, to run it.
+        self._composed: tuple[tuple[str, ...], DictConfig] | None = None
 
     @cached_property
     def worker(self) -> Worker:
@@ -54,6 +57,12 @@ class LocalRunner:
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the configuration of a trial, for this machine."""
+        key = tuple(overrides)
+        if self._composed is None or self._composed[0] != key:
+            self._composed = key, self._compose(overrides)
+        return copy.deepcopy(self._composed[1])
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
         config = compose_trial(overrides, self._search_path)
         for key, value in self._machine.items():
             config[key] = value

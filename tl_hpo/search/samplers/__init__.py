@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tl_hpo.errors import UserError, unknown
@@ -72,68 +73,69 @@ def make_sampler(
     name = str(options.pop("name", ""))
     if name not in _SAMPLERS:
         raise unknown("sampler.name", name, _SAMPLERS)
-    if name == "gpyopt":
-        return _gpyopt(space, seed, options, conditions, usual)
-    if name == "grid":
-        return _grid(space, seed, options, conditions)
-    return _SAMPLERS[name](space, seed, options)
+    return _SAMPLERS[name](_Searched(space, seed, conditions, usual), options)
 
 
-def _gpyopt(
-    space: Any,
-    seed: int,
-    options: dict[str, Any],
-    conditions: Conditions | None = None,
-    usual: Usual | None = None,
-) -> BaseSampler:
+@dataclass(frozen=True)
+class _Searched:
+    """What a sampler may know of the study that it is for, see `make_sampler`."""
+
+    space: Mapping[str, BaseDistribution]
+    seed: int
+    conditions: Conditions | None
+    usual: Usual | None
+
+
+def _gpyopt(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.gpyopt import GPyOptSampler
     from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer
 
     own = {"n_initial", "kernel", "design", "axes", "cost_exponent"}
     known = own | set(inspect.signature(BayesianOptimizationProposer).parameters)
     _check_options(options, known)
-    return GPyOptSampler(seed=seed, space=space, conditions=conditions, usual=usual, **options)
+    return GPyOptSampler(
+        seed=of.seed, space=of.space, conditions=of.conditions, usual=of.usual, **options
+    )
 
 
-def _random(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _random(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
     _check_options(options, set())
-    return _reseeded(lambda each: RandomSampler(seed=each), seed)
+    return _reseeded(lambda each: RandomSampler(seed=each), of.seed)
 
 
-def _qmc(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _qmc(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.qmc import SobolSampler
 
     _check_options(options, set())
-    return SobolSampler(space, seed)
+    return SobolSampler(of.space, of.seed)
 
 
-def _grid(
-    space: Any, seed: int, options: dict[str, Any], conditions: Conditions | None = None
-) -> BaseSampler:
+def _grid(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from tl_hpo.search.samplers.grid import GridSampler
 
     _check_options(options, {"points"})
-    return GridSampler(space, seed, conditions=conditions, **options)
+    return GridSampler(of.space, of.seed, conditions=of.conditions, **options)
 
 
-def _tpe(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _tpe(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     n_initial = _n_initial(options)
-    return _reseeded(lambda each: TPESampler(seed=each, n_startup_trials=n_initial), seed)
+    return _reseeded(lambda each: TPESampler(seed=each, n_startup_trials=n_initial), of.seed)
 
 
-def _gp(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _gp(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     from optuna.samplers import GPSampler
 
     n_initial = _n_initial(options)
-    return _reseeded(lambda each: GPSampler(seed=each, n_startup_trials=n_initial), seed)
+    return _reseeded(lambda each: GPSampler(seed=each, n_startup_trials=n_initial), of.seed)
 
 
-def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
+def _cmaes(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     """Return Optuna's CMA-ES, which keeps its state in the trials and so survives a restart."""
+    from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import CmaEsSampler
 
     _check_options(options, {"n_initial", "popsize"})
@@ -142,7 +144,7 @@ def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
 
     def make(each: int) -> BaseSampler:
         with warnings.catch_warnings():  # of what is experimental there: pruned trials that count
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", ExperimentalWarning)
             return CmaEsSampler(
                 seed=each,
                 n_startup_trials=n_initial,
@@ -151,10 +153,10 @@ def _cmaes(space: Any, seed: int, options: dict[str, Any]) -> BaseSampler:
                 warn_independent_sampling=False,  # the config says how categories are drawn
             )
 
-    return _reseeded(make, seed)
+    return _reseeded(make, of.seed)
 
 
-_SAMPLERS: dict[str, Callable[[Any, int, dict[str, Any]], BaseSampler]] = {
+_SAMPLERS: dict[str, Callable[[_Searched, dict[str, Any]], BaseSampler]] = {
     "cmaes": _cmaes,
     "gpyopt": _gpyopt,
     "gp": _gp,

@@ -24,10 +24,15 @@ def sobol_point(domain: list[dict[str, Any]], number: int, seed: int) -> Array:
     from scipy.stats import qmc
 
     sequence = qmc.Sobol(len(domain), scramble=True, rng=seed)
-    if number:
-        sequence.fast_forward(number)
-    axes = zip(domain, sequence.random(1)[0], strict=True)
+    axes = zip(domain, point_of(sequence, number), strict=True)
     return np.array([_at(axis["type"], axis["domain"], u) for axis, u in axes])
+
+
+def point_of(sequence: Any, number: int) -> Array:
+    """Return point ``number`` of a new `scipy.stats.qmc.Sobol`, shape (n_axes,)."""
+    if number:  # it refuses to go forward by none
+        sequence.fast_forward(number)
+    return np.asarray(sequence.random(1)[0])
 
 
 def _at(kind: str, domain: Sequence[float], u: float) -> float:

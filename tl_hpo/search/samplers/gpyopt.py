@@ -2,26 +2,25 @@
 
 import logging
 import math
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import intersection_search_space
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.search.samplers import Conditions, Usual, ask_seed, check_n_initial
+from tl_hpo.search.samplers import Conditions, Usual, check_n_initial
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.axes import Axes, Scale, searched
 from tl_hpo.search.samplers.design import Design, random_design, sobol_point
 from tl_hpo.search.samplers.mixed_proposer import MixedProposer
-from tl_hpo.search.samplers.observations import observations, pending, sign
+from tl_hpo.search.samplers.observations import Observation, observations, pending, sign
+from tl_hpo.search.samplers.of_space import SeededSampler
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Proposer
 from tl_hpo.search.samplers.surrogate import Surrogate, fit
 from tl_hpo.search.samplers.surrogate import slices as slices_of
@@ -33,7 +32,7 @@ _log = logging.getLogger(__name__)
 Kernel = Literal["mixed", "gpyopt"]
 
 
-class GPyOptSampler(BaseSampler):
+class GPyOptSampler(SeededSampler):
     """Proposes what GPyOpt, driven by hand with the same past trials and seed, proposes.
 
     Trial ``number`` < ``n_initial`` gets that row of an initial design, drawn with the seed
@@ -86,7 +85,7 @@ class GPyOptSampler(BaseSampler):
         _check_known("axes", axes, ("unit", "raw"))
         if proposer is not None and choices:
             raise TypeError(f"a proposer of one's own has its own choices, got {sorted(choices)}")
-        self.seed = seed
+        super().__init__(seed)
         self.conditions = conditions
         self.space = None if space is None else searched(space, conditions)
         self.n_initial = check_n_initial(n_initial)
@@ -120,18 +119,6 @@ class GPyOptSampler(BaseSampler):
             row = random_design(axes.domain(), 1, self.seed + trial.number)[0]
         return axes.decode(row)
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Draw a parameter that is outside the space at random; another seed for every name."""
-        seed = ask_seed(self.seed + zlib.crc32(param_name.encode()), trial.number)
-        random = RandomSampler(seed=seed)
-        return random.sample_independent(study, trial, param_name, param_distribution)
-
     def surrogate(self, study: Study) -> Surrogate | None:
         """Return the model fitted on all usable trials of a study, None where it has none."""
         axes = self._axes(self.infer_relative_search_space(study))
@@ -163,10 +150,14 @@ class GPyOptSampler(BaseSampler):
     def _axes(self, space: Mapping[str, BaseDistribution]) -> Axes:
         return Axes(space, self.axes, self.conditions, self.usual)
 
-    def _proposer(self, axes: Axes) -> Proposer:
-        if isinstance(self.proposer, MixedProposer):
-            return replace(self.proposer, canonical=axes.canonical, features=axes.features)
-        return self.proposer
+    def _proposer(self, axes: Axes, past: Sequence[Observation] = ()) -> Proposer:
+        """Return the proposer for a space; what ``past`` trials took, it may weigh."""
+        if not isinstance(self.proposer, MixedProposer):
+            return self.proposer
+        seconds = tuple(math.nan if each.seconds is None else each.seconds for each in past)
+        return replace(
+            self.proposer, canonical=axes.canonical, features=axes.features, seconds=seconds
+        )
 
     def _initial(self, axes: Axes, number: int) -> NDArray[np.float64]:
         """Return a point of the initial design, shape (n_axes,)."""
@@ -183,10 +174,7 @@ class GPyOptSampler(BaseSampler):
         Y = sign(study.direction) * np.array([[each.score] for each in past])
         running = axes.encode(pending(study, axes, number))
         told = {"pending_X": running} if len(running) else {}
-        proposer = self._proposer(axes)
-        if isinstance(proposer, MixedProposer):
-            took = tuple(math.nan if each.seconds is None else each.seconds for each in past)
-            proposer = replace(proposer, seconds=took)
+        proposer = self._proposer(axes, past)
         with session(self.seed + number) as gpyopt:
             try:
                 built = proposer.build(gpyopt, axes.domain(), X, Y)

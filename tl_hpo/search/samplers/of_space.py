@@ -1,4 +1,4 @@
-"""What samplers share that propose a whole point of one known space."""
+"""What samplers share that propose a whole point of a space at once."""
 
 import zlib
 from collections.abc import Mapping
@@ -13,24 +13,16 @@ from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.samplers.axes import searched
 
 
-class SpaceSampler(BaseSampler):
-    """Proposes all parameters of a space together; subclasses say how, in `sample_relative`.
+class SeededSampler(BaseSampler):
+    """Proposes parameters together, in `sample_relative`, and draws any other by the seed.
 
     Args:
-        space: distributions by parameter name.
         seed: of the search, not negative.
 
     """
 
-    def __init__(self, space: Mapping[str, BaseDistribution], seed: int) -> None:
-        self.space = searched(space)
+    def __init__(self, seed: int) -> None:
         self.seed = seed
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the space without its single-valued parameters."""
-        return dict(self.space)
 
     def sample_independent(
         self,
@@ -43,3 +35,23 @@ class SpaceSampler(BaseSampler):
         seed = ask_seed(self.seed + zlib.crc32(param_name.encode()), trial.number)
         random = RandomSampler(seed=seed)
         return random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class SpaceSampler(SeededSampler):
+    """Proposes all parameters of one known space; subclasses say how.
+
+    Args:
+        space: distributions by parameter name.
+        seed: of the search, not negative.
+
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed)
+        self.space = searched(space)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the space without its single-valued parameters."""
+        return dict(self.space)

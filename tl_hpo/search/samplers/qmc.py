@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
+from tl_hpo.search.samplers.design import point_of
 from tl_hpo.search.samplers.of_space import SpaceSampler
 
 
@@ -30,9 +31,7 @@ class SobolSampler(SpaceSampler):
         if not search_space:
             return {}
         sequence = qmc.Sobol(len(search_space), scramble=True, seed=self.seed)  # as Optuna does
-        if trial.number:  # Sobol refuses to go forward by none
-            sequence.fast_forward(trial.number)
-        point = sequence.random(1)[0].tolist()
+        point = point_of(sequence, trial.number).tolist()
         return {
             name: quantile(distribution, u)
             for (name, distribution), u in zip(search_space.items(), point, strict=True)
