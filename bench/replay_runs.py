@@ -5,11 +5,13 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -23,7 +25,13 @@ Array = np.ndarray
 RANDOM, PAPER, OURS = "joint-random", "shared-gpyopt_paper", "joint-gpyopt"
 SAME_START = "joint-gp"  # its first trials are gpyopt's initial design
 LINEAR_RATES = "search.lr.log=false"  # the paper's axis
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = ("tl_hpo/search", "bench/replay.py", "bench/replay_table.py")  # what results depend on
+
+
+def one_thread_each() -> Any:
+    """Return a context whose new processes compute with one thread: a core for each."""
+    return mock.patch.dict(os.environ, dict.fromkeys(THREADS, "1"))
 
 
 @dataclass(frozen=True)

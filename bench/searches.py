@@ -19,13 +19,11 @@ The tables are printed, the figures written to a folder. A run that is cut off g
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
 from bench.common import make_parser, positive, print_header, refuse
-from bench.replay_runs import SEARCHES, Search, run_all
+from bench.replay_runs import SEARCHES, Search, one_thread_each, run_all
 from bench.replay_table import LINEAR, NEAREST, read_table
 from bench.searches_figures import draw_all
 from bench.searches_tables import write_all
@@ -33,7 +31,6 @@ from bench.searches_tables import write_all
 TABLE = Path(__file__).parent / "table.parquet"
 FIGURES = Path("docs/figures/searches")
 KEPT = Path("runs/.searches")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     table = read_table(options.table, options.between)
     print_header("searches", arguments, "cpu")
-    with mock.patch.dict(os.environ, dict.fromkeys(THREADS, "1")):  # a core for each process
+    with one_thread_each():
         results = run_all(options)
     write_all(results, table)
     draw_all(results, table, options.out)
