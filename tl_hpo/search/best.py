@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,11 @@ def promote(
     )
 
 
-def drop_models(trials: Path, step: str) -> None:
-    """Remove the models that trials of a step still hold."""
-    for model in trials.glob(f"{step}-*/{MODEL_FOLDER}"):
-        shutil.rmtree(model, ignore_errors=True)
+def drop_models(trials: Path, names: Container[str]) -> None:
+    """Remove the models that the trials of these names still hold."""
+    for model in trials.glob(f"*/{MODEL_FOLDER}"):
+        if model.parent.name in names:
+            shutil.rmtree(model, ignore_errors=True)
 
 
 def _tested(model: Path) -> dict[str, float] | None:

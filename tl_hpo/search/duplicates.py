@@ -7,7 +7,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.overrides import key_of, override
-from tl_hpo.search.study import DUPLICATE_OF, IDENTITY, finished, result_of
+from tl_hpo.search.study import (
+    DUPLICATE_OF,
+    IDENTITY,
+    WAITS_FOR,
+    finished,
+    result_of,
+    running,
+)
 
 _LAYER = "delimiting_layer"
 
@@ -37,23 +44,48 @@ def twin_of(study: optuna.Study, own: Sequence[str]) -> FrozenTrial | None:
     return None
 
 
-def tell_as(study: optuna.Study, trial: Trial, twin: FrozenTrial) -> None:
+def running_twin_of(study: optuna.Study, number: int, own: Sequence[str]) -> FrozenTrial | None:
+    """Return the trial under way of the identity ``own``, other than ``number``, if any."""
+    for trial in running(study):
+        if trial.number != number and trial.user_attrs.get(IDENTITY) == list(own):
+            return trial
+    return None
+
+
+def defer(trial: Trial, twin: FrozenTrial | None) -> None:
+    """Let ``trial`` wait for the score of its twin, or for none."""
+    if twin is not None or WAITS_FOR in trial.user_attrs:
+        trial.set_user_attr(WAITS_FOR, None if twin is None else twin.number)
+
+
+def deferred_to(study: optuna.Study, number: int) -> list[FrozenTrial]:
+    """Return the trials that wait for the score of trial ``number``."""
+    begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [each for each in begun if each.user_attrs.get(WAITS_FOR) == number]
+
+
+def tell_as(study: optuna.Study, trial: Trial | FrozenTrial, twin: FrozenTrial) -> None:
     """End ``trial`` with what its twin came to; it is not one of the trials that were asked for."""
-    trial.set_user_attr(DUPLICATE_OF, twin.number)
+    storage = study._storage
+    storage.set_trial_user_attr(trial._trial_id, DUPLICATE_OF, twin.number)
     for step, value in twin.intermediate_values.items():
-        trial.report(value, step)
+        storage.set_trial_intermediate_value(trial._trial_id, step, value)
     if twin.state == TrialState.PRUNED:
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial.number, state=TrialState.PRUNED)
     else:
-        study.tell(trial, twin.value)
+        study.tell(trial.number, twin.value)
 
 
 def in_a_row(study: optuna.Study) -> int:
-    """Return how many duplicates were proposed since the last trial that was none."""
+    """Return how many duplicates were proposed since the last finished trial that was none."""
     trials = study.get_trials(deepcopy=False)
     count = 0
     for trial in reversed(trials):
         if not trial.state.is_finished():
+            waits = (
+                trial.state == TrialState.RUNNING and trial.user_attrs.get(WAITS_FOR) is not None
+            )
+            count += waits
             continue
         if DUPLICATE_OF not in trial.user_attrs:
             break

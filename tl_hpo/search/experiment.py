@@ -1,6 +1,7 @@
 """An experiment: one strategy on one dataset, in one run folder, resumable at any moment."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,18 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.overrides import merged, override
 from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
+from tl_hpo.search.crew import run_steps
+from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.halving import schedule
+from tl_hpo.search.limits import Limits
 from tl_hpo.search.opening import expected_improvement, open_step
 from tl_hpo.search.plan import Plan
-from tl_hpo.search.records import last_elapsed, write_curves, write_trials
+from tl_hpo.search.records import Trials, last_elapsed, write_curves, write_trials
 from tl_hpo.search.repeating import Repeating
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
-from tl_hpo.search.step import StepRun, make_clock, run_step, run_trial
+from tl_hpo.search.step import StepRun, make_clock
 from tl_hpo.search.strategy import Step, Strategy
 from tl_hpo.search.study import (
     OVERRIDES,
@@ -47,6 +51,8 @@ class Experiment:
     Everything that is finished lies in the storage; a repeated run goes on from there.
 
     Args:
+        runner: describes the trials.
+        executor: runs them; by default the runner does, one after another.
         storage: of the studies; by default ``study.db`` in the run folder.
 
     Attributes:
@@ -55,13 +61,21 @@ class Experiment:
         repeating: the best configurations that are trained again.
     """
 
-    def __init__(self, plan: Plan, runner: Runner, storage: BaseStorage | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        runner: Runner,
+        storage: BaseStorage | None = None,
+        executor: Executor | None = None,
+    ) -> None:
         self.plan = plan
         self.runner = runner
+        self.executor = executor or Inline(runner)
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
         self._storage = storage or open_storage(plan.folder / "study.db")
         self.repeating = Repeating(plan, self._storage)
+        self._lock = threading.RLock()
         self._clock = make_clock(last_elapsed(self._stored_trials()))
 
     def run(self) -> FrozenTrial:
@@ -95,7 +109,7 @@ class Experiment:
         seed = ask_seed(self.plan.seed, index)
         run = self._step_run(step, step.name, space, n_trials, seed)
         self._tell_beginning(run)
-        run_step(run)
+        run_steps([run], self.executor)
         self._check_results(step, [run.study])
 
     def _run_each(self, index: int, step: Step) -> None:
@@ -105,10 +119,10 @@ class Experiment:
             arms, dropped = arms[: each.arms], arms[each.arms :]
             for arm in dropped:
                 logger.info("Step %s goes on without %s", step.name, arm.name)
-            for arm in arms:
-                run = replace(arm, n_trials=each.trials)
+            runs = [replace(arm, n_trials=each.trials) for arm in arms]
+            for run in runs:
                 self._tell_beginning(run)
-                run_step(run)
+            run_steps(runs, self.executor)
             arms = sorted(arms, key=lambda arm: _rank_after(arm.study, each.trials), reverse=True)
         self._check_results(step, [self.studies[n] for n in step.studies() if n in self.studies])
 
@@ -147,9 +161,11 @@ class Experiment:
             overrides=overrides,
             chosen=chosen,
             runner=self.runner,
+            executor=self.executor,
+            lock=self._lock,
             folder=lambda number: self.trial_folder(name, number),
             clock=self._clock,
-            keep_model=self._beats_the_best,
+            keep_model=lambda number, result: self._beats_the_best(name, number, result),
             changed=self.record,
             limits=self.plan.limits,
             improvement=expected_improvement(self.plan, space, seed),
@@ -192,15 +208,17 @@ class Experiment:
             space=SearchSpace(()),
             overrides=(),
             runner=self.runner,
+            executor=self.executor,
+            lock=self._lock,
             folder=lambda number: self.trial_folder(REPEATS, number),
             clock=self._clock,
-            keep_model=lambda result: True,
+            keep_model=lambda number, result: True,
             changed=self.record,
+            limits=Limits(self.plan.limits.max_hours),
+            listed=self.repeating.overrides,
         )
         self._tell_beginning(run)
-        while len(finished(study)) < run.n_trials and not self._time_is_up():
-            trial = study.ask()
-            run_trial(run, trial, self.repeating.overrides(trial.number))
+        run_steps([run], self.executor)
 
     # What a step's trials share
 
@@ -256,13 +274,32 @@ class Experiment:
         chosen = self.repeating.chosen()
         return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
 
+    def _overtaken(self, trials: Trials, *, chosen: bool) -> set[str]:
+        """Return the folders of finished trials, those of repeats once there is a choice."""
+        return {
+            self.trial_folder(name, trial.number).name
+            for name, own in trials.items()
+            if name != REPEATS or chosen
+            for trial in own
+            if trial.state.is_finished()
+        }
+
     def trial_folder(self, study: str, number: int) -> Path:
         """Return the folder of one trial."""
         return self.plan.folder / "trials" / f"{study}-{number}"
 
-    def _beats_the_best(self, result: TrialResult) -> bool:
+    def _beats_the_best(self, study: str, number: int, result: TrialResult) -> bool:
+        """Tell whether a trial that has ended, but is not told yet, is the best so far."""
         best = self.best()
-        return best is None or rank(result.state, result.objective) > rank_of(best[1])
+        if best is None:
+            return True
+        own, other = rank(result.state, result.objective), rank_of(best[1])
+        # Others may have overtaken it: among equals, the best is the one that began first.
+        return own > other or (own == other and self._order(study, number) < self._order(*best))
+
+    def _order(self, study: str, trial: int | FrozenTrial) -> tuple[int, int]:
+        number = trial if isinstance(trial, int) else trial.number
+        return list(self.studies).index(study), number
 
     def _stored_trials(self) -> dict[str, list[FrozenTrial]]:
         return stored_trials(self._storage, [*self.plan.strategy.studies(), REPEATS])
@@ -279,8 +316,7 @@ class Experiment:
             model = self.trial_folder(name, trial.number)
             about = {"strategy": self.plan.strategy.name, "step": name}
             promote(folder, model, trial, about, self._clock())
-            if name == REPEATS:  # chosen: the models of the others have served their time
-                drop_models(folder / "trials", REPEATS)
+            drop_models(folder / "trials", self._overtaken(trials, chosen=name == REPEATS))
 
 
 def _best_among(studies: dict[str, optuna.Study]) -> tuple[str, FrozenTrial] | None:

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.files import write_csv
 from tl_hpo.search.repeats import REPEAT_COLUMNS, Repeated, rows
-from tl_hpo.search.study import CURVE, DUPLICATE_OF, REASON, SETTINGS, result_of
+from tl_hpo.search.study import CURVE, DUPLICATE_OF, REASON, SETTINGS, WAITS_FOR, result_of
 
 TRIAL_COLUMNS = (
     "step",
@@ -39,6 +39,8 @@ CURVE_COLUMNS = (
     "elapsed_seconds",
 )
 
+INTERRUPTED = "interrupted, will be run again"  # the reason of a trial that waits
+
 Trials = Mapping[str, Sequence[FrozenTrial]]
 
 
@@ -48,22 +50,31 @@ def write_trials(path: Path, trials: Trials) -> None:
         _trial_row(step, trial)
         for step, of_step in trials.items()
         for trial in of_step
-        if trial.state != TrialState.WAITING and DUPLICATE_OF not in trial.user_attrs
+        if _is_one_to_tell(trial)
     ]
     write_csv(path, TRIAL_COLUMNS, of_trials)
 
 
+def _is_one_to_tell(trial: FrozenTrial) -> bool:
+    """Tell whether a trial has begun, and is not another one's double."""
+    attributes = trial.user_attrs
+    begun = trial.state != TrialState.WAITING or SETTINGS in attributes
+    return begun and DUPLICATE_OF not in attributes and attributes.get(WAITS_FOR) is None
+
+
 def _trial_row(step: str, trial: FrozenTrial) -> dict[str, Any]:
     result = result_of(trial)
+    interrupted = trial.state == TrialState.WAITING
+    state = TrialState.RUNNING if interrupted else trial.state  # a contract: there are four
     taken = ("delimiting_layer", "n_layers", "val_accuracy", "epochs", "seconds")
     return {
         "step": step,
         "number": trial.number,
-        "state": trial.state.name,
+        "state": state.name,
         **trial.user_attrs.get(SETTINGS, {}),
         **{key: result[key] for key in taken if key in result},
         "started": _time(trial.datetime_start),
-        "reason": trial.user_attrs.get(REASON, ""),
+        "reason": INTERRUPTED if interrupted else trial.user_attrs.get(REASON, ""),
     }
 
 

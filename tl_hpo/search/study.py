@@ -9,7 +9,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -24,6 +24,7 @@ CURVE = "curve"  # a row of curves.csv per epoch
 REASON = "reason"  # why it ended early, or failed
 POINT = "point"  # list of str: the overrides that its step chose
 IDENTITY = "identity"  # list of str: equal in trials that train the same
+WAITS_FOR = "waits_for"  # number of a running trial that trains the same, or None
 DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, untrained
 EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
@@ -54,7 +55,7 @@ def open_study(
         load_if_exists=True,
     )
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        wait_again(study, trial)
     return study
 
 
@@ -72,6 +73,17 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that are over, whatever became of them; duplicates are none."""
     over = study.get_trials(deepcopy=False, states=FINISHED)
     return [trial for trial in over if DUPLICATE_OF not in trial.user_attrs]
+
+
+def running(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that are under way; those that wait for another's score are none."""
+    begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in begun if trial.user_attrs.get(WAITS_FOR) is None]
+
+
+def wait_again(study: optuna.Study, trial: Trial | FrozenTrial) -> None:
+    """Let a trial that has been begun wait to be run again, with its number and parameters."""
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
 def rank(state: str, objective: float) -> tuple[bool, float]:

@@ -1,0 +1,115 @@
+"""The workers of a search: as many threads as trials may run at once, each waiting for one.
+
+Whatever touches a study, its sampler or the run folder happens under one lock, so that the past
+which a proposal builds on is whole; trials alone run outside of it. A free worker proposes at
+once: what still runs counts as its sampler thinks fit. With one worker the trials are those of a
+loop.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from tl_hpo.search.executors.base import Executor, Inline, StoppedError
+from tl_hpo.search.proposing import Offer, describe_end, propose
+from tl_hpo.search.step import StepRun
+from tl_hpo.search.trials import run_trial
+
+logger = logging.getLogger(__name__)
+
+
+def run_steps(steps: Sequence[StepRun], executor: Executor) -> None:
+    """Run trials of all ``steps`` until none has more to do; the first ones come first.
+
+    Raises:
+        UserError: a trial's configuration cannot work; the trial waits to be run again.
+        KeyboardInterrupt: the user wants to stop; running trials have ended, and wait.
+
+    """
+    crew = _Crew(steps, executor)
+    if isinstance(executor, Inline):
+        crew.work()
+    else:
+        crew.run()
+
+
+class _Crew:
+    def __init__(self, steps: Sequence[StepRun], executor: Executor) -> None:
+        self._steps = list(steps)
+        self._executor = executor
+        self._changed = threading.Condition(steps[0].lock)
+        self._stopping = False
+        self._errors: list[BaseException] = []
+
+    def run(self) -> None:
+        """Let every worker work in a thread of its own, and wait for them."""
+        threads = [
+            threading.Thread(target=self._guarded, name=f"worker {number}", daemon=True)
+            for number in range(self._executor.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        self._wait_for(threads)
+        if self._errors:
+            raise self._errors[0]
+
+    def work(self) -> None:
+        """Run one trial after another until there is no more to do."""
+        while (offer := self._next()) is not None:
+            try:
+                run_trial(offer.step, offer.trial, offer.overrides)
+            except StoppedError:
+                return
+            finally:
+                with self._changed:
+                    self._changed.notify_all()
+
+    def _next(self) -> Offer | None:
+        """Return the next trial to run, once there is one; None when there will be none."""
+        with self._changed:
+            while not self._stopping:
+                offers = (propose(step) for step in list(self._steps))
+                waits = False
+                for step, offer in zip(list(self._steps), offers, strict=True):
+                    if isinstance(offer, Offer):
+                        return offer
+                    if offer is None:
+                        waits = True
+                    else:
+                        describe_end(step, offer)
+                        self._steps.remove(step)
+                if not waits:
+                    return None
+                self._changed.wait()
+        return None
+
+    def _guarded(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:  # raised again in the thread that waits
+            self._errors.append(error)
+            self._stop()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._executor.stop()
+
+    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
+        try:
+            _join(threads)
+        except KeyboardInterrupt:
+            logger.info("Stopping: running trials end at their next batch (again: at once)")
+            self._stop()
+            try:
+                _join(threads)
+            except KeyboardInterrupt:
+                self._executor.kill()
+                _join(threads)
+            raise
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()

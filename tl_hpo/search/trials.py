@@ -1,0 +1,171 @@
+"""Runs one trial of a step, whatever becomes of it, and tells its study."""
+
+import copy
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from tl_hpo.errors import UserError
+from tl_hpo.files import write_text
+from tl_hpo.search.duplicates import deferred_to, tell_as
+from tl_hpo.search.executors.base import StoppedError, TrialError, WorkerDiedError
+from tl_hpo.search.pruners import MAJORITY_SHARE
+from tl_hpo.search.step import StepRun
+from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
+from tl_hpo.training.result import EpochRecord, TrialResult
+
+logger = logging.getLogger(__name__)
+
+MAX_DEATHS = 3  # of the worker of one trial: then the trial has failed
+_CURVE_KEYS = ("phase", "epoch", "train_loss", "val_loss", "val_accuracy")
+
+
+def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
+    """Train one trial, whatever becomes of it, and tell the study.
+
+    Raises:
+        UserError: the configuration cannot work.
+        StoppedError, KeyboardInterrupt: it was ended, and waits to be run again.
+    """
+    with step.lock:
+        trial.set_user_attr(OVERRIDES, list(overrides))
+        trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
+        step.changed()
+    curve: list[dict[str, Any]] = []
+    try:
+        result = _result_of(step, trial, overrides, curve)
+    except (UserError, StoppedError, KeyboardInterrupt):
+        with step.lock:
+            wait_again(step.study, trial)
+            step.changed()
+        raise
+    except Exception as error:  # whatever breaks a trial must not end the experiment
+        with step.lock:
+            _fail(step, trial, error, curve)
+            _end(step, trial)
+    else:
+        with step.lock:
+            _finish(step, trial, result, curve)
+            _end(step, trial)
+
+
+def _result_of(
+    step: StepRun, trial: Trial, overrides: Sequence[str], curve: list[dict[str, Any]]
+) -> TrialResult:
+    """Run a trial, again where its worker dies, and note its epochs in ``curve``."""
+    folder = step.folder(trial.number)
+    for deaths in range(MAX_DEATHS):
+        curve.clear()
+        try:
+            return step.executor.run(
+                overrides,
+                folder,
+                _reporter(step, trial, curve),
+                lambda result: _keeps(step, trial.number, result),
+            )
+        except WorkerDiedError as error:
+            if deaths + 1 == MAX_DEATHS:
+                raise
+            logger.warning("%s trial %d runs again: %s", step.name, trial.number, error)
+    raise AssertionError
+
+
+def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:
+    with step.lock:
+        return step.keep_model(number, result)
+
+
+def _end(step: StepRun, trial: Trial) -> None:
+    """Tell those that wait for the trial's score, and that something has changed."""
+    twin = step.study.get_trials(deepcopy=False)[trial.number]
+    for waiting in deferred_to(step.study, trial.number):
+        if twin.user_attrs.get(RESULT):
+            tell_as(step.study, waiting, twin)
+        else:  # it failed: then the point has yet to be tried
+            wait_again(step.study, waiting)
+    step.changed()
+
+
+def _reporter(
+    step: StepRun, trial: Trial, curve: list[dict[str, Any]]
+) -> Callable[[EpochRecord], bool]:
+    def report(record: EpochRecord) -> bool:
+        with step.lock:
+            return note(record)
+
+    def note(record: EpochRecord) -> bool:
+        row = {key: asdict(record)[key] for key in _CURVE_KEYS}
+        curve.append(row | {"elapsed_seconds": round(step.clock(), 3)})
+        if record.number == 1:
+            trial.set_user_attr(MAJORITY_SHARE, record.majority_share)
+        values[record.step] = record.objective
+        if record.step not in told:
+            trial.report(record.objective, record.step)
+        return _cancels(trial, values)
+
+    # What an interrupted run of this trial reported stays in the storage; it does not count.
+    told = set(_stored(trial).intermediate_values)
+    values: dict[int, float] = {}
+    return report
+
+
+def _stored(trial: Trial) -> FrozenTrial:
+    return copy.deepcopy(trial.study._storage.get_trial(trial._trial_id))
+
+
+def _cancels(trial: Trial, values: dict[int, float]) -> bool:
+    """Ask the pruner about the epochs of this run alone: ``values`` by their step."""
+    frozen = _stored(trial)
+    frozen.intermediate_values = values
+    return trial.study.pruner.prune(trial.study, frozen)
+
+
+def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[str, Any]]) -> None:
+    trial.set_user_attr(CURVE, curve)
+    trial.set_user_attr(REASON, result.reason)
+    trial.set_user_attr(RESULT, result.as_dict())
+    if result.state == "PRUNED":
+        step.study.tell(trial, state=TrialState.PRUNED)
+    else:
+        step.study.tell(trial, result.objective)
+    logger.info("%s", describe_trial(step, trial, result))
+
+
+def _fail(step: StepRun, trial: Trial, error: Exception, curve: list[dict[str, Any]]) -> None:
+    folder = step.folder(trial.number)
+    kind = error.kind if isinstance(error, TrialError) else type(error).__name__
+    lines = str(error).strip().splitlines()
+    reason = f"{kind}: {lines[0] if lines else ''}".rstrip(": ")
+    trace = error.trace if isinstance(error, TrialError) else traceback.format_exc()
+    write_text(folder / "error.txt", trace)
+    trial.set_user_attr(CURVE, curve)
+    trial.set_user_attr(REASON, reason)
+    step.study.tell(trial, state=TrialState.FAIL)
+    logger.warning(
+        "%s  failed: %s (%s)",
+        _name(step, trial),
+        reason,
+        folder / "error.txt",
+    )
+
+
+def _name(step: StepRun, trial: Trial) -> str:
+    """Return what to call a trial that has just ended."""
+    return f"{step.name} trial {trial.number} ({len(finished(step.study))} of {step.n_trials})"
+
+
+def describe_trial(step: StepRun, trial: Trial, result: TrialResult) -> str:
+    """Return one line about a finished trial."""
+    settings = trial.user_attrs[SETTINGS]
+    chosen = (
+        f"{settings['model']}, head {settings['head_optimizer']} {settings['head_lr']:.2g}, "
+        f"fine-tune {settings['finetune_optimizer']} {settings['finetune_lr']:.2g}, "
+        f"layer {result.delimiting_layer}/{result.n_layers}"
+    )
+    reason = f" ({result.reason})" if result.reason else ""
+    what = f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
+    return f"{_name(step, trial)}  {what}"
