@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.cli.audit import audit_split
 from tl_hpo.cli.entry import run_folder
+from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
@@ -65,8 +67,10 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
-    experiment = Experiment(plan, runner)
-    best = experiment.run()
+    with closing(make_executor(config, runner)) as executor:
+        experiment = Experiment(plan, runner, executor=executor)
+        best = experiment.run()
+    remove_leftovers(folder)  # of workers that died
     runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:

@@ -39,17 +39,16 @@ class _Crew:
         self._executor = executor
         self._changed = threading.Condition(steps[0].lock)
         self._stopping = False
+        self._at_work = 0
         self._errors: list[BaseException] = []
 
     def run(self) -> None:
         """Let every worker work in a thread of its own, and wait for them."""
-        threads = [
-            threading.Thread(target=self._guarded, name=f"worker {number}", daemon=True)
-            for number in range(self._executor.workers)
-        ]
-        for thread in threads:
-            thread.start()
-        self._wait_for(threads)
+        self._at_work = self._executor.workers
+        for number in range(self._executor.workers):
+            name = f"worker {number}"
+            threading.Thread(target=self._guarded, name=name, daemon=True).start()
+        self._wait()
         if self._errors:
             raise self._errors[0]
 
@@ -89,6 +88,10 @@ class _Crew:
         except BaseException as error:  # raised again in the thread that waits
             self._errors.append(error)
             self._stop()
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
 
     def _stop(self) -> None:
         with self._changed:
@@ -96,20 +99,21 @@ class _Crew:
             self._changed.notify_all()
         self._executor.stop()
 
-    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
+    def _wait(self) -> None:
         try:
-            _join(threads)
+            self._until_all_are_done()
         except KeyboardInterrupt:
             logger.info("Stopping: running trials end at their next batch (again: at once)")
             self._stop()
             try:
-                _join(threads)
+                self._until_all_are_done()
             except KeyboardInterrupt:
                 self._executor.kill()
-                _join(threads)
+                self._until_all_are_done()
             raise
 
-
-def _join(threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        thread.join()
+    def _until_all_are_done(self) -> None:
+        """Wait; not by Thread.join, which after an interrupt takes the thread for ended."""
+        with self._changed:
+            while self._at_work:
+                self._changed.wait()

@@ -37,6 +37,11 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")
 
 
+def count_gpus() -> int:
+    """Return the number of CUDA devices that torch finds; none of them is touched."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def resolve_precision(precision: Any, accelerator: str) -> Any:
     """Return Lightning's name for ``auto``, ``32`` or ``bf16``.
 

@@ -37,19 +37,28 @@ class LocalRunner:
     def __init__(
         self, search_path: Sequence[str], config: DictConfig, *, vary_layer: bool = False
     ) -> None:
-        self._search_path = search_path
+        self.search_path = list(search_path)
+        self.vary_layer = vary_layer
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         self._machine = {key: resolved[key] for key in MACHINE}
         of_dataset = resolved.get("dataset", {})
         self._fetching = {key: of_dataset[key] for key in OF_FETCHING if key in of_dataset}
-        self._vary_layer = vary_layer
         # A trial is composed thrice in a row: to count layers, to describe it, to run it.
         self._composed: tuple[tuple[str, ...], DictConfig] | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `make_runner` makes the same runner of; plain containers."""
+        return {
+            "search_path": self.search_path,
+            "config": copy.deepcopy(self._machine | {"dataset": self._fetching}),
+            "vary_layer": self.vary_layer,
+        }
 
     @cached_property
     def worker(self) -> Worker:
         """What stays warm between the trials."""
-        return Worker(OmegaConf.create(self._machine), vary_layer=self._vary_layer)
+        return Worker(OmegaConf.create(self._machine), vary_layer=self.vary_layer)
 
     def data(self, config: DictConfig) -> TrialData:
         """Return the images and the split of a trial."""
@@ -63,7 +72,7 @@ class LocalRunner:
         return copy.deepcopy(self._composed[1])
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        config = compose_trial(overrides, self._search_path)
+        config = compose_trial(overrides, self.search_path)
         for key, value in self._machine.items():
             config[key] = value
         for key, value in self._fetching.items():
@@ -127,6 +136,11 @@ class LocalRunner:
             }
             write_judgement(folder, data.table, data.split, predictions)
             release_memory()
+
+
+def make_runner(search_path: list[str], config: dict[str, Any], vary_layer: bool) -> LocalRunner:
+    """Return the runner of `LocalRunner.arguments`, in another process."""
+    return LocalRunner(search_path, OmegaConf.create(config), vary_layer=vary_layer)
 
 
 def _model_name(overrides: Sequence[str], config: DictConfig) -> str:

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,6 @@ class Worker:
         vary_layer: expect trials with other delimiting layers.
 
     Attributes:
-        frozen: frozen layers' work; None where reuse is off.
         heads: trained blocks; None where reuse is off.
 
     """
@@ -121,8 +121,9 @@ class Worker:
     def __init__(self, config: DictConfig, *, vary_layer: bool = False) -> None:
         folder = Path(config.store.dir)
         self.device = device_of(config.trainer.accelerator)
-        self.frozen: FrozenWork | None = None
-        self.heads: HeadStore | None = None
+        self.heads = HeadStore(folder / "heads") if reuses(config) else None
+        self._config = config
+        self._vary_layer = vary_layer
         self._progress = bool(config.trainer.progress)
         self._store = DecodedStore(folder)
         self._fingerprints = FingerprintStore(folder)
@@ -130,10 +131,14 @@ class Worker:
         self._splits: dict[str, SplitTable] = {}
         self._data: OrderedDict[str, TrialData] = OrderedDict()
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
-        if reuses(config):
-            rooms = _rooms(config.reuse, folder, self.device)
-            self.frozen = FrozenWork(rooms, vary_layer=vary_layer, progress=self._progress)
-            self.heads = HeadStore(folder / "heads")
+
+    @cached_property
+    def frozen(self) -> FrozenWork | None:
+        """Frozen layers' work; None where reuse is off. A GPU is touched when it is asked for."""
+        if not reuses(self._config):
+            return None
+        rooms = _rooms(self._config.reuse, Path(self._config.store.dir), self.device)
+        return FrozenWork(rooms, vary_layer=self._vary_layer, progress=self._progress)
 
     def data(self, config: DictConfig, size: tuple[int, int]) -> TrialData:
         """Return the configured dataset at ``size`` (height, width), with its split.
@@ -243,12 +248,32 @@ def _rooms(
     """Return where activations may be kept, the fastest first."""
     rooms: dict[str, MemoryRoom | DiskRoom] = {}
     if device.type == "cuda":
-        free = GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+        free = budgets.get("gpu_share", GPU_SHARE) * torch.cuda.mem_get_info(device)[0]
         rooms["GPU memory"] = MemoryRoom(device, _bytes(budgets.gpu_gb, free))
     host = _bytes(budgets.memory_gb, HOST_SHARE * host_memory())
     rooms["memory"] = MemoryRoom(torch.device("cpu"), host)
     rooms["files"] = DiskRoom(folder / "activations", _bytes(budgets.disk_gb, 0))
     return rooms
+
+
+def memory_share(budgets: Any, host: float, device: float) -> Any:
+    """Return the setting ``reuse`` of a process that has these shares, in (0, 1], of the memory.
+
+    Args:
+        budgets: the setting for the whole machine; plain containers.
+        host: of the machine's memory.
+        device: of its GPU's.
+
+    """
+    if not isinstance(budgets, dict):
+        return budgets
+    own = dict(budgets)
+    if own["memory_gb"] is None:
+        own["memory_gb"] = HOST_SHARE * host_memory() / GB
+    own["memory_gb"] *= host
+    if own["gpu_gb"] is not None:
+        own["gpu_gb"] *= device
+    return own | {"gpu_share": GPU_SHARE * device}
 
 
 def _bytes(gigabytes: float | None, default: float) -> int:

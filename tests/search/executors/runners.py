@@ -1,0 +1,47 @@
+"""Runners of simulated trials that worker processes make by name."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simulated import SimulatedRunner, parsed
+
+from tl_hpo.errors import UserError
+from tl_hpo.training.result import TrialResult
+
+
+class Obedient(SimulatedRunner):
+    """Does in a trial what its overrides say: sleep, fail, hang, be killed.
+
+    Args:
+        folder: where it notes which process ran which trial.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def run(self, overrides: Sequence[str], folder: Path, *others: Any) -> TrialResult:
+        values = parsed(overrides)
+        with (self._folder / "ran.txt").open("a") as file:
+            file.write(f"{folder.name} {os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}\n")
+        time.sleep(float(values.get("sleep", 0)))
+        what = values.get("do", "")
+        if what == "fail":
+            raise ValueError("as asked")
+        if what == "mistake":
+            raise UserError("a rule must hold, got none; mend it.")
+        if what == "hang":
+            time.sleep(1000)
+        once = self._folder / f"{folder.name}.killed"
+        if what == "die" or (what == "die once" and not once.exists()):
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(overrides, folder, *others)
+
+
+def make(folder: str) -> Obedient:
+    return Obedient(Path(folder))
