@@ -75,15 +75,14 @@ def trials_of(experiment):
     return {name: study.get_trials() for name, study in experiment.studies.items()}
 
 
-def together(workers):
-    """Return what lets the first trials begin before any of them ends."""
-    barrier = threading.Barrier(workers)
-    waited = threading.local()
+def overtaken():
+    """Return what lets the first trial go on when another one has begun."""
+    other = threading.Event()
 
     def before(number, overrides):
-        if number < workers and not getattr(waited, "done", False):
-            waited.done = True
-            barrier.wait(PATIENCE_SECONDS)
+        if number:
+            other.set()
+        other.wait(PATIENCE_SECONDS)
 
     return before
 
@@ -169,7 +168,7 @@ def test_a_double_of_a_running_trial_waits_for_its_score(plan, tmp_path):
     for seed in range(6):  # chance draws the same layer twice in some
         runner = SimulatedRunner()
         of_seed = replace(p, seed=seed, folder=tmp_path / str(seed))
-        found = experiment(of_seed, runner, Threads(runner, 2, together(2)))
+        found = experiment(of_seed, runner, Threads(runner, 2, overtaken()))
         assert sorted(parsed(each)["delimiting_layer"] for each in runner.asked) == ["3", "4"]
         trials = trials_of(found)["layers"]
         for double in (trial for trial in trials if DUPLICATE_OF in trial.user_attrs):
