@@ -37,10 +37,17 @@ class Outcome:
 def command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """Run ``train`` or ``optimize`` with arguments, in ``tmp_path``, in this process."""
+    """Run ``train`` or ``optimize`` with arguments, in ``tmp_path``, in this process.
+
+    Trials run in it as well, unless the arguments choose an executor: a worker process spends
+    more time on its imports than on most tests' trials.
+    """
 
     def run(script: str, *arguments: str) -> Outcome:
         monkeypatch.chdir(tmp_path)
+        executes = script == "optimize" and "--" not in " ".join(arguments)
+        if executes and not any("executor" in text.split("=")[0] for text in arguments):
+            arguments = (*arguments, "executor=inline")
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
         spec = importlib.util.spec_from_file_location(script, REPOSITORY / f"{script}.py")
         assert spec is not None

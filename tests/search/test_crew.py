@@ -186,12 +186,14 @@ def test_a_mistake_of_the_users_ends_the_others_too(plan):
         return UserError("a rule must hold, got none; mend it.") if n == 1 else None
 
     runner = SimulatedRunner(fails)
-    stopping = threading.Event()
+    begun, stopping = threading.Event(), threading.Event()
     executor = Threads(runner, 2)
 
     def before(number, overrides):
         if number == 1:
+            begun.set()
             stopping.wait(PATIENCE_SECONDS)
+        begun.wait(PATIENCE_SECONDS)
 
     executor._before = before
     stop = executor.stop

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tl_hpo.search.executors.base import Executor, Inline, StoppedError
 from tl_hpo.search.proposing import Offer, describe_end, propose
+from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.trials import run_trial
 
@@ -67,9 +68,10 @@ class _Crew:
         """Return the next trial to run, once there is one; None when there will be none."""
         with self._changed:
             while not self._stopping:
-                offers = (propose(step) for step in list(self._steps))
                 waits = False
-                for step, offer in zip(list(self._steps), offers, strict=True):
+                for step in list(self._steps):
+                    with committed_together(step.study):
+                        offer = propose(step)
                     if isinstance(offer, Offer):
                         return offer
                     if offer is None:

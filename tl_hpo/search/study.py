@@ -11,6 +11,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from tl_hpo.search.sole_storage import SoleStorage
+
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 REPEATS = "repeats"  # the study of configurations that are trained again, no step of a search
@@ -29,14 +31,14 @@ DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, un
 EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
 
-def open_storage(path: Path) -> RDBStorage:
-    """Return the SQLite storage at ``path``, made if absent; waits for others that write."""
+def open_storage(path: Path) -> SoleStorage:
+    """Return the SQLite storage at ``path``, made if absent, for one process that writes to it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def connect() -> sqlite3.Connection:  # a path of any characters, which a URL would not take
         return sqlite3.connect(path, timeout=WAIT_SECONDS, check_same_thread=False)
 
-    return RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})
+    return SoleStorage(RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect}))
 
 
 def open_study(
@@ -60,12 +62,10 @@ def open_study(
 
 
 def stored_trials(storage: BaseStorage, names: Sequence[str]) -> dict[str, list[FrozenTrial]]:
-    """Return the trials of those of the studies that have begun, by name."""
-    begun = set(optuna.get_all_study_names(storage))
+    """Return the trials of those of the studies that have begun, by name; not to be changed."""
+    begun = {study.study_name: study._study_id for study in storage.get_all_studies()}
     return {
-        name: optuna.load_study(study_name=name, storage=storage).trials
-        for name in names
-        if name in begun
+        name: storage.get_all_trials(begun[name], deepcopy=False) for name in names if name in begun
     }
 
 

@@ -14,6 +14,7 @@ from tl_hpo.files import write_text
 from tl_hpo.search.duplicates import deferred_to, tell_as
 from tl_hpo.search.executors.base import StoppedError, TrialError, WorkerDiedError
 from tl_hpo.search.pruners import MAJORITY_SHARE
+from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
 from tl_hpo.training.result import EpochRecord, TrialResult
@@ -32,8 +33,9 @@ def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
         StoppedError, KeyboardInterrupt: it was ended, and waits to be run again.
     """
     with step.lock:
-        trial.set_user_attr(OVERRIDES, list(overrides))
-        trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
+        with committed_together(step.study):
+            trial.set_user_attr(OVERRIDES, list(overrides))
+            trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
         step.changed()
     curve: list[dict[str, Any]] = []
     try:
@@ -45,12 +47,16 @@ def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
         raise
     except Exception as error:  # whatever breaks a trial must not end the experiment
         with step.lock:
-            _fail(step, trial, error, curve)
-            _end(step, trial)
+            with committed_together(step.study):
+                _fail(step, trial, error, curve)
+                _tell_doubles(step, trial)
+            step.changed()
     else:
         with step.lock:
-            _finish(step, trial, result, curve)
-            _end(step, trial)
+            with committed_together(step.study):
+                _finish(step, trial, result, curve)
+                _tell_doubles(step, trial)
+            step.changed()
 
 
 def _result_of(
@@ -79,15 +85,14 @@ def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:
         return step.keep_model(number, result)
 
 
-def _end(step: StepRun, trial: Trial) -> None:
-    """Tell those that wait for the trial's score, and that something has changed."""
+def _tell_doubles(step: StepRun, trial: Trial) -> None:
+    """Tell the score of a trial that is over to those that wait for it."""
     twin = step.study.get_trials(deepcopy=False)[trial.number]
     for waiting in deferred_to(step.study, trial.number):
         if twin.user_attrs.get(RESULT):
             tell_as(step.study, waiting, twin)
         else:  # it failed: then the point has yet to be tried
             wait_again(step.study, waiting)
-    step.changed()
 
 
 def _reporter(
