@@ -1,14 +1,18 @@
 """The strategies beyond the paper's, and what ends a search early."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from optuna.storages import InMemoryStorage
 from simulated import LAYERS, MODEL_GAIN, SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
+from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.limits import Limits
+from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.strategy import parse_strategy
 
 MODELS = "search.models=[densenet121,vgg16,my_timm_model]"
@@ -115,6 +119,92 @@ def test_the_time_that_is_up_ends_the_search_after_the_running_trial(plan, run, 
     run(replace(p, limits=Limits(max_hours=200 / 3600)), runner)
     assert 0 < len(runner.asked) < 6
     assert all(row["state"] == "COMPLETE" for row in read_csv(p.folder / "trials.csv"))
+
+
+class Hour:
+    """A clock that stands still but for the trials, each of which takes a minute."""
+
+    def __init__(self, monkeypatch):
+        self.seconds = 0
+        monkeypatch.setattr(
+            "tl_hpo.search.experiment.make_clock", lambda before: lambda: self.seconds
+        )
+
+    def passes(self, n):
+        self.seconds = 60 * n
+
+
+def what_came_out(folder):
+    """What best.json names, without the time, and which model is kept."""
+    best = json.loads((folder / "best.json").read_text())
+    return best | {"seconds": None}, (folder / "best_model" / "model.safetensors").read_text()
+
+
+RATES_THEN_MODELS = {
+    "name": "mine",
+    "steps": [
+        {
+            "name": "rates",
+            "trials": 3,
+            "space": {"optimizer.lr": {"low": 1e-4, "high": 1e-3, "log": True}},
+        },
+        {
+            "name": "models",
+            "each": "model",
+            "trials": 6,
+            "space": {
+                "model": {"choices": ["densenet121", "vgg16"]},
+                "optimizer.lr": {"low": 5e-3, "high": 0.02, "log": True},
+            },
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "repeats", "minutes", "step"),
+    [
+        (None, Repeats(), 9, "layers"),
+        (RATES_THEN_MODELS, Repeats(), 8, "models-densenet121"),
+        (None, Repeats(2, 2, ["split.seed=7"]), 11, "layers"),  # among the repeats
+        (None, Repeats(2, 2, ["split.seed=7"]), 13, "repeats"),
+    ],
+)
+def test_a_repeated_command_whose_time_is_up_changes_nothing(
+    plan, monkeypatch, strategy, repeats, minutes, step
+):
+    clock, storage = Hour(monkeypatch), InMemoryStorage()
+    p = replace(plan(), limits=Limits(max_hours=minutes / 60), repeats=repeats)
+    p = replace(p, strategy=parse_strategy(strategy)) if strategy else p
+    first = Experiment(p, SimulatedRunner(clock.passes), storage)
+    first.run()
+    before = what_came_out(p.folder)
+    assert before[0]["step"] == step  # one that a run without time would not begin
+    idle = SimulatedRunner()
+    again = Experiment(p, idle, storage)
+    again.run()
+    assert idle.asked == []
+    assert list(again.studies) == list(first.studies)
+    assert what_came_out(p.folder) == before
+
+
+def test_a_later_step_that_has_not_begun_is_skipped_when_the_time_is_up(plan, monkeypatch):
+    clock, storage = Hour(monkeypatch), InMemoryStorage()
+    p = replace(plan(), limits=Limits(max_hours=6 / 60))
+    for _ in range(2):
+        experiment = Experiment(p, SimulatedRunner(clock.passes), storage)
+        experiment.run()
+        assert list(experiment.studies) == ["shared"]
+
+
+@pytest.mark.parametrize("strategy", ["shared", "per_model"])
+def test_one_trial_runs_however_short_the_time_is(plan, strategy):
+    p, runner, storage = plan(f"strategy={strategy}"), SimulatedRunner(), InMemoryStorage()
+    p = replace(p, limits=Limits(max_hours=1e-9))
+    for _ in range(2):
+        Experiment(p, runner, storage).run()
+        assert len(runner.asked) == 1
+        assert what_came_out(p.folder)[0]["number"] == 0
 
 
 def test_a_step_ends_when_nothing_more_is_to_be_expected(plan, run):

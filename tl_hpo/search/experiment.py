@@ -36,6 +36,7 @@ from tl_hpo.search.study import (
     open_storage,
     rank,
     rank_of,
+    running,
     stored_trials,
 )
 from tl_hpo.training.result import HEAD_FILE, TrialResult
@@ -86,7 +87,7 @@ class Experiment:
             UserError: a trial's configuration cannot work.
         """
         for index, step in enumerate(self.plan.strategy.steps):
-            if self.studies and self._time_is_up():
+            if self.studies and self._time_is_up() and not self._is_in_storage(step):
                 logger.info("Step %s is skipped: search.max_hours are over", step.name)
             elif step.each and not is_fixed(step.each, self.plan.fixed):
                 self._run_each(index, step)
@@ -167,7 +168,7 @@ class Experiment:
             clock=self._clock,
             keep_model=lambda number, result: self._beats_the_best(name, number, result),
             changed=self.record,
-            limits=self.plan.limits,
+            limits=replace(self.plan.limits, begun=self._has_begun),
             improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
         )
@@ -188,6 +189,14 @@ class Experiment:
 
     def _time_is_up(self) -> bool:
         return self.plan.limits.is_over(self._clock())
+
+    def _is_in_storage(self, step: Step) -> bool:
+        """Tell whether an earlier run has opened the step: then its results count, time or not."""
+        return not set(step.studies()).isdisjoint(optuna.get_all_study_names(self._storage))
+
+    def _has_begun(self) -> bool:
+        """Tell whether any trial of this run's studies has been begun or is over."""
+        return any(finished(study) or running(study) for study in self.studies.values())
 
     def _repeats_what_it_inherits(self, step: Step) -> bool:
         """Tell whether a trial of ``step``, which searches nothing, has been run before."""
