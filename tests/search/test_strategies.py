@@ -103,10 +103,41 @@ def test_a_later_step_may_start_from_the_best_of_all_models(plan, run):
         }
 
 
-@pytest.mark.parametrize("each", ["optimizer.lr", "weather"])
+@pytest.mark.parametrize("model", ["vgg16", "my_timm_model"])
+def test_an_axis_may_apply_with_some_choices_of_each_alone(plan, model):
+    momentum = {"low": 0.0, "high": 0.9, "when": {"model": [model]}}
+    step = {
+        "name": "mine",
+        "each": "model",
+        "trials": 6,
+        "space": {
+            "model": {"choices": ["densenet121", "vgg16", "my_timm_model"]},
+            "optimizer.lr": {"low": 0.01, "high": 0.1, "usual": {"model": {model: 0.02}}},
+            "optimizer.momentum": momentum,
+        },
+    }
+    p, runner = plan(), SimulatedRunner()
+    p = replace(p, strategy=parse_strategy({"name": "mine", "steps": [step]}))
+    experiment = Experiment(p, runner, InMemoryStorage())
+    experiment.run()
+    for each in runner.asked:
+        assert ("optimizer.momentum" in parsed(each)) == (runner.model(each) == model)
+    for name, study in experiment.studies.items():
+        axes = {"optimizer.lr", "optimizer.momentum"} if name.endswith(model) else {"optimizer.lr"}
+        assert all(set(trial.params) == axes for trial in study.trials)
+    [usual] = [experiment._space(p.strategy.steps[0], decided={"model": model}).usual]
+    assert usual == {"optimizer.lr": {"": {None: 0.02}}}
+
+
+@pytest.mark.parametrize("each", ["optimizer.lr", "weather", "conditional", "empty"])
 def test_each_must_name_an_axis_of_choices(each):
-    space = {"optimizer.lr": {"low": 0.1, "high": 1.0}}
-    with pytest.raises(UserError, match="each of step one"):
+    space = {
+        "optimizer.lr": {"low": 0.1, "high": 1.0},
+        "optimizer": {"choices": ["sgd", "adam"]},
+        "conditional": {"choices": [1, 2], "when": {"optimizer": ["sgd"]}},
+        "empty": None,
+    }
+    with pytest.raises(UserError, match="each of step one must name an axis"):
         parse_strategy(
             {"name": "mine", "steps": [{"name": "one", "trials": 3, "each": each, "space": space}]}
         )
@@ -218,3 +249,30 @@ def test_a_step_ends_when_nothing_more_is_to_be_expected(plan, run):
     again = SimulatedRunner()
     run(easy, again)
     assert again.asked == []
+
+
+def step(name, each=None, choices=("x", "y")):
+    space = {"model": {"choices": list(choices)}}
+    return {"name": name, "trials": 2, "space": space} | ({"each": each} if each else {})
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([step("repeats")], "'repeats' for step repeats and for search.repeats"),
+        ([step("a", each="model"), step("a-x")], "'a-x' for step a-x and for step a"),
+        ([step("a-y"), step("a", each="model")], "'a-y' for step a and for step a-y"),
+        ([step("a", "model", ["b-c"]), step("a-b", "model", ["c"])], "'a-b-c' for step a-b"),
+        ([step("a", "model", [1, "1"])], "'a-1' for step a and for step a"),
+    ],
+)
+def test_two_studies_of_one_name_are_refused(steps, told):
+    with pytest.raises(UserError, match=f"name of its own, got {told}.*rename a step") as error:
+        parse_strategy({"name": "mine", "steps": steps})
+    assert "\n" not in str(error.value)
+
+
+def test_studies_may_have_names_alike():
+    steps = [step("a", each="model"), step("a-z"), step("repeat")]
+    names = parse_strategy({"name": "mine", "steps": steps}).studies()
+    assert names == ["a", "a-x", "a-y", "a-z", "repeat"]

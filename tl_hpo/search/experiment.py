@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -134,7 +135,7 @@ class Experiment:
         arms = []
         for number, choice in enumerate(step.space[step.each]["choices"]):
             chosen = axis.overrides({step.each: choice})
-            space = self._space(step, chosen, without=step.each)
+            space = self._space(step, chosen, {step.each: choice})
             seed = ask_seed(ask_seed(self.plan.seed, index), number)
             arms.append(
                 self._step_run(step, step.study_of(choice), space, step.trials, seed, chosen)
@@ -232,13 +233,14 @@ class Experiment:
     # What a step's trials share
 
     def _space(
-        self, step: Step, chosen: Sequence[str] = (), without: str | None = None
+        self, step: Step, chosen: Sequence[str] = (), decided: Mapping[str, Any] | None = None
     ) -> SearchSpace:
         shared = merged(self._shared_overrides(step), chosen)
         return parse_space(
-            {key: axis for key, axis in step.space.items() if key != without},
+            step.space,
             fixed=self.plan.fixed,
             given=shared,
+            decided=decided,
             models=self.plan.models,
             count_layers=lambda: self.runner.count_layers(shared),
         )

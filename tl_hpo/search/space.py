@@ -103,6 +103,7 @@ def parse_space(
     *,
     fixed: Collection[str] = (),
     given: Sequence[str] = (),
+    decided: Mapping[str, Any] | None = None,
     models: Iterable[str] = (),
     count_layers: Callable[[], int] | None = None,
 ) -> SearchSpace:
@@ -112,6 +113,7 @@ def parse_space(
         axes: a table by key, see the module.
         fixed: keys that the command line sets.
         given: overrides that hold beside the point; they decide conditions on what is fixed.
+        decided: axes that have their value already, by key; conditions may speak of them.
         models: names of the model configs.
         count_layers: tells the number of layers where an axis asks for it.
 
@@ -119,17 +121,19 @@ def parse_space(
         UserError: an axis that makes no sense.
     """
     dimensions: list[Dimension] = []
+    chosen = decided or {}
     for key, axis in axes.items():
         if not isinstance(axis, Mapping):
             raise UserError(
                 f"search space of {key} must have choices, or low and high, got {axis}."
             )
         sets = tuple(axis.get("sets") or (key,))
-        if not any(is_fixed(name, fixed) for name in sets):
+        if key not in chosen and not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
             when, usual = _when(key, axis, axes), _usual(key, axis)
             dimensions.append(Dimension(key, distribution, sets, when, usual))
-    return SearchSpace(tuple(_under(dimensions, given)), frozenset(models))
+    held = values_of(given) | {key: str(value) for key, value in chosen.items()}
+    return SearchSpace(tuple(_under(dimensions, held)), frozenset(models))
 
 
 def _when(
@@ -176,10 +180,9 @@ def _choices_of(axis: Any) -> list[Any]:
     return list(choices) if isinstance(choices, (list, tuple)) else []
 
 
-def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Dimension]:
+def _under(dimensions: Sequence[Dimension], held: Mapping[str, str]) -> Iterator[Dimension]:
     """Yield the axes that may apply; their conditions speak of searched axes only."""
     searched = {dimension.key for dimension in dimensions}
-    held = values_of(given)
     for each in dimensions:
         open_ = {key: values for key, values in each.when.items() if key in searched}
         decided = {key: values for key, values in each.when.items() if key not in searched}
