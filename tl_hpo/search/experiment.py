@@ -279,8 +279,8 @@ class Experiment:
     def best(self) -> tuple[str, FrozenTrial] | None:
         """Return study and trial of the best result so far, the earliest among equals.
 
-        Once the best configurations have been repeated, it is the best training of the one with
-        the highest mean.
+        Once the best configurations have been repeated, it is the best training of the one that
+        they chose.
         """
         chosen = self.repeating.chosen()
         return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
