@@ -16,6 +16,7 @@ from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.crew import run_steps
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.halving import schedule
+from tl_hpo.search.known_images import known_images
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.opening import expected_improvement, open_step
 from tl_hpo.search.plan import Plan
@@ -40,6 +41,7 @@ from tl_hpo.search.study import (
     running,
     stored_trials,
 )
+from tl_hpo.search.warm_file import WARM_FILE, read_known_images, write_warm_start
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
 __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
@@ -78,7 +80,9 @@ class Experiment:
         self._storage = storage or open_storage(plan.folder / "study.db")
         self.repeating = Repeating(plan, self._storage)
         self._lock = threading.RLock()
-        self._clock = make_clock(last_elapsed(self._stored_trials()))
+        stored = self._stored_trials()
+        self._clock = make_clock(last_elapsed(stored))
+        self._keep_warm_start(begun=_any_result(stored))
 
     def run(self) -> FrozenTrial:
         """Run what is left to do and return the best trial.
@@ -87,6 +91,7 @@ class Experiment:
             RuntimeError: every trial of a step failed.
             UserError: a trial's configuration cannot work.
         """
+        self._warn_of_known_images()
         for index, step in enumerate(self.plan.strategy.steps):
             if self.studies and self._time_is_up() and not self._is_in_storage(step):
                 logger.info("Step %s is skipped: search.max_hours are over", step.name)
@@ -99,6 +104,24 @@ class Experiment:
         best = self.best()
         assert best is not None  # a step without any result has raised
         return best[1]
+
+    # What it learns from earlier experiments
+
+    def _keep_warm_start(self, *, begun: bool) -> None:
+        """Keep what is brought along, before the first trial; with results it stays as it is."""
+        path = self.plan.folder / WARM_FILE
+        if begun and path.exists():
+            return
+        if self.plan.warm_start:
+            known = known_images(self.plan.folder, self.plan.warm_folders)
+            write_warm_start(path, self.plan.warm_start, known)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _warn_of_known_images(self) -> None:
+        warning = read_known_images(self.plan.folder / WARM_FILE).warning()
+        if warning:
+            logger.warning("Warning: %s", warning)
 
     # Steps
 
@@ -348,5 +371,8 @@ def has_results(folder: Path, strategy: Strategy) -> bool:
     if not path.exists():
         return False
     storage = open_storage(path)
-    trials = stored_trials(storage, strategy.studies())
+    return _any_result(stored_trials(storage, strategy.studies()))
+
+
+def _any_result(trials: Trials) -> bool:
     return any(trial.user_attrs.get(RESULT) for own in trials.values() for trial in own)
