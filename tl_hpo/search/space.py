@@ -160,16 +160,31 @@ def _when(
 
 
 def _usual(key: str, axis: Mapping[str, Any]) -> dict[str, Mapping[Any, float]]:
-    """Return the usual values of an axis; a choice without one is as if none were usual."""
+    """Return the usual values of an axis; a choice without one is as if none were usual.
+
+    A table that is null says that none are, and a value that is null that its choice has none.
+    """
     usual = axis.get("usual") or {}
-    tables = list(usual.values()) if isinstance(usual, Mapping) else [None]
-    numbers = [v for t in tables for v in (t.values() if isinstance(t, Mapping) else [None])]
-    if len(tables) > 1 or not all(isinstance(v, (int, float)) and v > 0 for v in numbers):
+    tables = list(usual.values()) if isinstance(usual, Mapping) else [usual]
+    known = [each for each in tables if each is not None]
+    if len(tables) > 1 or not all(_are_usual(table) for table in known):
         raise UserError(
             f"usual of the search space of {key} must name one axis and a positive number for "
-            f"its choices, got {usual}; for example usual: {{optimizer: {{sgd: 0.01}}}}."
+            f"its choices, got {usual}; for example usual: {{optimizer: {{sgd: 0.01}}}}, or null "
+            "for none."
         )
-    return {str(other): dict(table) for other, table in usual.items()}
+    values = {
+        str(other): {choice: value for choice, value in (table or {}).items() if value is not None}
+        for other, table in usual.items()
+    }
+    return {other: table for other, table in values.items() if table}
+
+
+def _are_usual(table: Any) -> bool:
+    """Tell whether a table holds positive numbers, or null, by the choices of an axis."""
+    return isinstance(table, Mapping) and all(
+        value is None or (isinstance(value, (int, float)) and value > 0) for value in table.values()
+    )
 
 
 def _choices_of(axis: Any) -> list[Any]:
