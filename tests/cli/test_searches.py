@@ -1,6 +1,7 @@
 """Searches beyond the paper's, as a user types them, on real components."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,14 @@ def test_one_experiment_learns_from_another_and_repeats_its_best(command, image_
         assert (run / name).stat().st_size > 0
     summary = (run / "summary.md").read_text()
     assert "Repeats" in summary
+    assert "test images were on the training" not in outcome.out + outcome.err  # the same split
+    shutil.rmtree(earlier)
     again = command(
         "optimize", *data, *tiny, "strategy=joint", "search.n_trials=4", "pruner=median",
         "search.warm_start=[runs/folder/shared]", "search.warm_trials=1",
         "search.repeats=2", "search.repeat_best=2", "search.max_hours=1",
     )  # fmt: skip
-    assert again.code == 0, again.err  # another time limit is no other experiment
+    assert again.code == 0, again.err  # another time limit is no other experiment, nor is this
     assert len(read_csv(run / "trials.csv")) == 8
 
 

@@ -67,6 +67,41 @@ def test_a_trial_without_epochs_lasts_its_seconds_from_the_trial_before(tmp_path
     assert [row.val_accuracy for row in found] == [0.5, None, None]
 
 
+def at(moment):
+    return f"2025-01-01T00:00:{moment:02}+00:00"
+
+
+def test_a_failed_trial_without_epochs_ends_when_it_ran_where_steps_take_turns(tmp_path):
+    first, second = trial(0, 0.5, step="a"), trial(1, 0.7, step="a")
+    failed = trial(0, 0, "FAIL", step="b", seconds=None)
+    trials = [
+        replace(first, started=at(0)),
+        replace(second, started=at(10)),
+        replace(failed, started=at(10)),  # in the same second as the one listed before
+        replace(trial(1, 0.6, step="b"), started=at(20)),
+        replace(trial(0, 0, "FAIL", step="c", seconds=None), started=at(10)),
+    ]
+    epochs = [
+        Epoch("a", 0, "head", 1, 0.5, 10.0),
+        Epoch("a", 1, "head", 1, 0.7, 20.0),
+        Epoch("b", 1, "head", 1, 0.6, 30.0),
+    ]
+    found = standings(run_of(tmp_path, trials, epochs))
+    ends = {(row.step, row.number): row.elapsed_seconds for row in found}
+    assert ends["a", 1] == 20
+    assert 10 <= ends["b", 0] <= 11  # not 20, nor 30
+    assert 10 <= ends["c", 0] <= 11
+
+
+def test_a_pause_of_the_experiment_is_no_time_of_its_trials(tmp_path):
+    trials = [
+        replace(trial(0, 0.5, step="a"), started=at(0)),
+        replace(trial(0, 0, "FAIL", step="b", seconds=None), started=at(50)),
+    ]
+    found = standings(run_of(tmp_path, trials, [Epoch("a", 0, "head", 1, 0.5, 10.0)]))
+    assert [row.elapsed_seconds for row in found] == [10, 10]
+
+
 def test_repeats_are_no_part_of_the_search(tmp_path):
     trials = [trial(0, 0.5), trial(0, 0.9, step=REPEATS)]
     assert [row.best_val_accuracy for row in standings(run_of(tmp_path, trials))] == [0.5]

@@ -59,7 +59,7 @@ def write_repeats(folder, accuracies=ACCURACIES):
 def test_section_tells_mean_and_spread_of_each_configuration(fake_run):
     run = read_run(write_repeats(fake_run()))
     trials = {(t.step, t.number): t for t in run.trials}
-    _, told, meaning = section(run)
+    _, told, meaning, fewer = section(run)
     lines = told.splitlines()[2:]
     first, second = trials["layer", 1], trials["shared", 0]
     spread = statistics.stdev([0.8, 0.7])
@@ -69,6 +69,12 @@ def test_section_tells_mean_and_spread_of_each_configuration(fake_run):
         f"| {briefly(second)} | shared 0 | {second.val_accuracy:.4f} | 0.8300 ± 0.0100 | 3 | yes |",
     ]
     assert "best of many trials" in meaning
+    assert fewer.startswith("Trainings of 1 configuration failed and are in no mean.")
+
+
+def test_section_is_silent_about_failures_where_there_are_none(fake_run):
+    run = read_run(write_repeats(fake_run(), {("shared", 0): (0.8, 0.7)}))
+    assert "failed" not in " ".join(section(run))
 
 
 def test_one_training_has_no_spread(fake_run):

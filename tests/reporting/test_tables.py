@@ -3,9 +3,12 @@ from dataclasses import replace
 import pytest
 
 from tl_hpo.files import read_csv
+from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.paper import comparison_table
 from tl_hpo.reporting.records import read_run
 from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
+from tl_hpo.search.known_images import KnownImages
+from tl_hpo.search.warm_file import WARM_FILE, write_warm_start
 
 
 def _summary(run, tmp_path, rows=()):
@@ -103,6 +106,18 @@ def test_a_difference_is_only_explained_where_chance_does_not(
         metrics=replace(run.metrics, difference={"accuracy": bounds}),
     )
     assert words in _summary(run, tmp_path)
+
+
+def test_summary_warns_of_test_images_that_earlier_experiments_knew(fake_run, tmp_path):
+    folder = fake_run(tested=True)
+    write_summary(read_run(folder), (), tmp_path / "summary.md")
+    assert "search.warm_start" not in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    known = KnownImages(["runs/a_b"], 40, 12)
+    write_warm_start(folder / WARM_FILE, (), known)
+    write_summary(read_run(folder), (), tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert f"**Warning:** {plain(known.warning())}" in text
+    assert text.index("12 of 40 test images") < text.index("## Classes")
 
 
 def test_where_no_groups_are_known_intervals_are_said_to_be_by_image(fake_run, tmp_path):

@@ -203,6 +203,60 @@ def test_a_search_stops_the_trials_that_optuna_by_hand_stops(plan, options, prun
     assert {state for _, state in got} == {"PRUNED", "COMPLETE"}
 
 
+class Killed(BaseException):
+    """Ends the process as a signal would: nothing catches it."""
+
+
+class KilledAt(SimulatedRunner):
+    """Ends at the n-th epoch of all trials, before or after the pruner has told what it thinks."""
+
+    def __init__(self, moment=None, *, judged=False):
+        super().__init__()
+        self._moment, self._judged, self.epochs = moment, judged, 0
+
+    def _train(self, score, report):
+        def watched(record):
+            self.epochs += 1
+            if self.epochs == self._moment and not self._judged:
+                raise Killed
+            verdict = report(record)
+            if self.epochs == self._moment:
+                raise Killed
+            return verdict
+
+        return super()._train(score, watched)
+
+
+def _states(p, *runners):
+    storage = optuna.storages.InMemoryStorage()
+    for runner in runners:
+        experiment = Experiment(p, runner, storage)
+        try:
+            experiment.run()
+        except Killed:
+            continue
+    return [
+        (t.state.name, t.user_attrs["result"]["epochs"])
+        for study in experiment.studies.values()
+        for t in study.trials
+    ]
+
+
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_hyperband_stops_after_an_interruption_what_it_stops_without_one(plan, factor, judged):
+    p = plan(
+        "pruner=hyperband", "pruner.max_epochs=6", f"pruner.reduction_factor={factor}",
+        "strategy=joint", "search.n_trials=9",
+    )  # fmt: skip
+    whole = KilledAt()
+    states = _states(p, whole)
+    assert {state for state, _ in states} == {"PRUNED", "COMPLETE"}
+    for moment in range(1, whole.epochs + 1):
+        again = _states(p, KilledAt(moment, judged=judged), SimulatedRunner())
+        assert again == states, moment
+
+
 class Spy(optuna.samplers.RandomSampler):
     """Notes how many trials a sampler is shown for every trial."""
 

@@ -5,10 +5,12 @@ import statistics
 from dataclasses import replace
 
 import pytest
+from optuna.storages import InMemoryStorage
 from simulated import SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
+from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.repeats import Repeats
 
 
@@ -109,6 +111,18 @@ def test_failed_trainings_are_left_out_of_the_mean(repeating, run):
     assert rows[0]["state"] == "FAIL"
     values = [float(row["val_accuracy"]) for row in rows[1:3]]
     assert float(rows[0]["mean"]) == pytest.approx(statistics.mean(values))
+
+
+@pytest.mark.parametrize(("broken", "chosen"), [((), "1"), ((10,), "2"), ((10, 13), "1")])
+def test_a_configuration_whose_trainings_fail_comes_after_one_that_is_stable(
+    repeating, broken, chosen
+):
+    p, runner = repeating(), SimulatedRunner(lambda n: OSError("full") if n in broken else None)
+    Experiment(p, runner, InMemoryStorage()).run()
+    rows = read_csv(p.folder / "repeats.csv")
+    assert float(rows[0]["mean"]) > float(rows[3]["mean"])
+    assert {row["configuration"] for row in rows if row["chosen"] == "true"} == {chosen}
+    assert best(p)["val_accuracy"] == float(rows[4 if chosen == "2" else 1]["val_accuracy"])
 
 
 def test_without_one_completed_training_the_search_decides(repeating, run):

@@ -64,6 +64,34 @@ def test_the_sampler_begins_there_and_may_go_anywhere():
     assert max(far[8:]) > 1.0
 
 
+@pytest.mark.parametrize("usual", [None, {"optimizer": None}, {"optimizer": {"sgd": None}}, {}])
+def test_null_says_that_nothing_is_usual(usual):
+    axes = {
+        "optimizer": {"choices": ["sgd", "adam"]},
+        "optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True, "usual": usual},
+    }
+    assert parse_space(axes).usual == {}
+    assert parse_space(axes, fixed=["optimizer"], given=["optimizer=sgd"]).usual == {}
+
+
+def test_one_choice_may_have_no_usual_value():
+    usual = {"optimizer": {"sgd": None, "adam": 0.01}}
+    axes = {
+        "optimizer": {"choices": ["sgd", "adam"]},
+        "optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True, "usual": usual},
+    }
+    assert parse_space(axes).usual == {"optimizer.lr": {"optimizer": {"adam": 0.01}}}
+
+
+@pytest.mark.parametrize("strategy", ["shared", "separate_steps", "per_model"])
+def test_usual_rates_can_be_switched_off(plan, strategy):
+    for overrides, some in (([], True), (["search.usual_lr=null"], False)):
+        for step in plan(f"strategy={strategy}", *overrides).strategy.steps:
+            space = parse_space(step.space, models=["vgg16"], count_layers=lambda: 3)
+            rates = [key for key in step.space if key.endswith("lr")]
+            assert sorted(space.usual) == (sorted(rates) if some else [])
+
+
 def test_one_value_is_usual_where_the_optimizer_is_held_fixed():
     axes = {
         "optimizer": {"choices": ["sgd", "adam"]},

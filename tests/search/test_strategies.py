@@ -1,14 +1,18 @@
 """The strategies beyond the paper's, and what ends a search early."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from optuna.storages import InMemoryStorage
 from simulated import LAYERS, MODEL_GAIN, SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
+from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.limits import Limits
+from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.strategy import parse_strategy
 
 MODELS = "search.models=[densenet121,vgg16,my_timm_model]"
@@ -99,10 +103,41 @@ def test_a_later_step_may_start_from_the_best_of_all_models(plan, run):
         }
 
 
-@pytest.mark.parametrize("each", ["optimizer.lr", "weather"])
+@pytest.mark.parametrize("model", ["vgg16", "my_timm_model"])
+def test_an_axis_may_apply_with_some_choices_of_each_alone(plan, model):
+    momentum = {"low": 0.0, "high": 0.9, "when": {"model": [model]}}
+    step = {
+        "name": "mine",
+        "each": "model",
+        "trials": 6,
+        "space": {
+            "model": {"choices": ["densenet121", "vgg16", "my_timm_model"]},
+            "optimizer.lr": {"low": 0.01, "high": 0.1, "usual": {"model": {model: 0.02}}},
+            "optimizer.momentum": momentum,
+        },
+    }
+    p, runner = plan(), SimulatedRunner()
+    p = replace(p, strategy=parse_strategy({"name": "mine", "steps": [step]}))
+    experiment = Experiment(p, runner, InMemoryStorage())
+    experiment.run()
+    for each in runner.asked:
+        assert ("optimizer.momentum" in parsed(each)) == (runner.model(each) == model)
+    for name, study in experiment.studies.items():
+        axes = {"optimizer.lr", "optimizer.momentum"} if name.endswith(model) else {"optimizer.lr"}
+        assert all(set(trial.params) == axes for trial in study.trials)
+    [usual] = [experiment._space(p.strategy.steps[0], decided={"model": model}).usual]
+    assert usual == {"optimizer.lr": {"": {None: 0.02}}}
+
+
+@pytest.mark.parametrize("each", ["optimizer.lr", "weather", "conditional", "empty"])
 def test_each_must_name_an_axis_of_choices(each):
-    space = {"optimizer.lr": {"low": 0.1, "high": 1.0}}
-    with pytest.raises(UserError, match="each of step one"):
+    space = {
+        "optimizer.lr": {"low": 0.1, "high": 1.0},
+        "optimizer": {"choices": ["sgd", "adam"]},
+        "conditional": {"choices": [1, 2], "when": {"optimizer": ["sgd"]}},
+        "empty": None,
+    }
+    with pytest.raises(UserError, match="each of step one must name an axis"):
         parse_strategy(
             {"name": "mine", "steps": [{"name": "one", "trials": 3, "each": each, "space": space}]}
         )
@@ -117,6 +152,92 @@ def test_the_time_that_is_up_ends_the_search_after_the_running_trial(plan, run, 
     assert all(row["state"] == "COMPLETE" for row in read_csv(p.folder / "trials.csv"))
 
 
+class Hour:
+    """A clock that stands still but for the trials, each of which takes a minute."""
+
+    def __init__(self, monkeypatch):
+        self.seconds = 0
+        monkeypatch.setattr(
+            "tl_hpo.search.experiment.make_clock", lambda before: lambda: self.seconds
+        )
+
+    def passes(self, n):
+        self.seconds = 60 * n
+
+
+def what_came_out(folder):
+    """What best.json names, without the time, and which model is kept."""
+    best = json.loads((folder / "best.json").read_text())
+    return best | {"seconds": None}, (folder / "best_model" / "model.safetensors").read_text()
+
+
+RATES_THEN_MODELS = {
+    "name": "mine",
+    "steps": [
+        {
+            "name": "rates",
+            "trials": 3,
+            "space": {"optimizer.lr": {"low": 1e-4, "high": 1e-3, "log": True}},
+        },
+        {
+            "name": "models",
+            "each": "model",
+            "trials": 6,
+            "space": {
+                "model": {"choices": ["densenet121", "vgg16"]},
+                "optimizer.lr": {"low": 5e-3, "high": 0.02, "log": True},
+            },
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "repeats", "minutes", "step"),
+    [
+        (None, Repeats(), 9, "layers"),
+        (RATES_THEN_MODELS, Repeats(), 8, "models-densenet121"),
+        (None, Repeats(2, 2, ["split.seed=7"]), 11, "layers"),  # among the repeats
+        (None, Repeats(2, 2, ["split.seed=7"]), 13, "repeats"),
+    ],
+)
+def test_a_repeated_command_whose_time_is_up_changes_nothing(
+    plan, monkeypatch, strategy, repeats, minutes, step
+):
+    clock, storage = Hour(monkeypatch), InMemoryStorage()
+    p = replace(plan(), limits=Limits(max_hours=minutes / 60), repeats=repeats)
+    p = replace(p, strategy=parse_strategy(strategy)) if strategy else p
+    first = Experiment(p, SimulatedRunner(clock.passes), storage)
+    first.run()
+    before = what_came_out(p.folder)
+    assert before[0]["step"] == step  # one that a run without time would not begin
+    idle = SimulatedRunner()
+    again = Experiment(p, idle, storage)
+    again.run()
+    assert idle.asked == []
+    assert list(again.studies) == list(first.studies)
+    assert what_came_out(p.folder) == before
+
+
+def test_a_later_step_that_has_not_begun_is_skipped_when_the_time_is_up(plan, monkeypatch):
+    clock, storage = Hour(monkeypatch), InMemoryStorage()
+    p = replace(plan(), limits=Limits(max_hours=6 / 60))
+    for _ in range(2):
+        experiment = Experiment(p, SimulatedRunner(clock.passes), storage)
+        experiment.run()
+        assert list(experiment.studies) == ["shared"]
+
+
+@pytest.mark.parametrize("strategy", ["shared", "per_model"])
+def test_one_trial_runs_however_short_the_time_is(plan, strategy):
+    p, runner, storage = plan(f"strategy={strategy}"), SimulatedRunner(), InMemoryStorage()
+    p = replace(p, limits=Limits(max_hours=1e-9))
+    for _ in range(2):
+        Experiment(p, runner, storage).run()
+        assert len(runner.asked) == 1
+        assert what_came_out(p.folder)[0]["number"] == 0
+
+
 def test_a_step_ends_when_nothing_more_is_to_be_expected(plan, run):
     p = plan("strategy=joint", "search.n_trials=60", "sampler=random")
     easy = replace(p, limits=Limits(min_improvement=0.05, min_improvement_trials=2))
@@ -128,3 +249,30 @@ def test_a_step_ends_when_nothing_more_is_to_be_expected(plan, run):
     again = SimulatedRunner()
     run(easy, again)
     assert again.asked == []
+
+
+def step(name, each=None, choices=("x", "y")):
+    space = {"model": {"choices": list(choices)}}
+    return {"name": name, "trials": 2, "space": space} | ({"each": each} if each else {})
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([step("repeats")], "'repeats' for step repeats and for search.repeats"),
+        ([step("a", each="model"), step("a-x")], "'a-x' for step a-x and for step a"),
+        ([step("a-y"), step("a", each="model")], "'a-y' for step a and for step a-y"),
+        ([step("a", "model", ["b-c"]), step("a-b", "model", ["c"])], "'a-b-c' for step a-b"),
+        ([step("a", "model", [1, "1"])], "'a-1' for step a and for step a"),
+    ],
+)
+def test_two_studies_of_one_name_are_refused(steps, told):
+    with pytest.raises(UserError, match=f"name of its own, got {told}.*rename a step") as error:
+        parse_strategy({"name": "mine", "steps": steps})
+    assert "\n" not in str(error.value)
+
+
+def test_studies_may_have_names_alike():
+    steps = [step("a", each="model"), step("a-z"), step("repeat")]
+    names = parse_strategy({"name": "mine", "steps": steps}).studies()
+    assert names == ["a", "a-x", "a-y", "a-z", "repeat"]

@@ -17,7 +17,8 @@ from tl_hpo.config import (
 )
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
-from tl_hpo.search.earlier import configurations
+from tl_hpo.search.earlier import Earlier, configurations
+from tl_hpo.search.experiment import has_results
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
@@ -25,6 +26,7 @@ from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.samplers import make_sampler
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.strategy import Step, Strategy, parse_strategy
+from tl_hpo.search.warm_file import WARM_FILE, read_configurations
 from tl_hpo.search.warm_start import check_warm_trials
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.runner import LocalRunner
@@ -51,9 +53,10 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
     fixed = [key_of(text) for text in typed]
     refuse_unfollowed_settings(fixed)
     search_path = user_search_path()
+    strategy = parse_strategy(resolved["strategy"])
     plan = Plan(
         folder=folder,
-        strategy=parse_strategy(resolved["strategy"]),
+        strategy=strategy,
         overrides=_shared_overrides(config, search_path, typed),
         fixed=fixed,
         models=group_options("model", search_path),
@@ -62,6 +65,7 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
         seed=resolved["seed"],
         epochs=_epochs(resolved),
         **_search_settings(config, resolved),
+        **_warm_start(resolved["search"], folder, strategy),
     )
     searched, _ = held_fixed(plan.strategy, fixed)
     runner = LocalRunner(search_path, config, vary_layer="delimiting_layer" in searched)
@@ -78,12 +82,26 @@ def _epochs(resolved: Mapping[str, Any]) -> int | None:
 
 
 def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``search`` says of limits, earlier experiments and repeats.
+    """Return what ``search`` says of limits and repeats.
 
     Raises:
         UserError: some of it makes no sense.
     """
     search = resolved["search"]
+    return {
+        "limits": Limits(
+            search["max_hours"], search["min_improvement"], search["min_improvement_trials"]
+        ),
+        "repeats": Repeats(search["repeats"], search["repeat_best"], follow_the_seed(config)),
+    }
+
+
+def _warm_start(search: Mapping[str, Any], folder: Path, strategy: Strategy) -> dict[str, Any]:
+    """Return what ``search`` says of earlier experiments.
+
+    Raises:
+        UserError: some of it makes no sense.
+    """
     folders, trials = search["warm_start"], search["warm_trials"]
     if not isinstance(folders, list) or not all(isinstance(each, str) for each in folders):
         raise UserError(
@@ -91,14 +109,25 @@ def _search_settings(config: DictConfig, resolved: Mapping[str, Any]) -> dict[st
             "for example 'search.warm_start=[runs/kvasir/shared]'."
         )
     check_warm_trials(trials)
+    paths = [Path(each) for each in folders]
     return {
-        "limits": Limits(
-            search["max_hours"], search["min_improvement"], search["min_improvement_trials"]
-        ),
-        "warm_start": configurations([Path(each) for each in folders]),
+        "warm_start": earlier_configurations(paths, folder, strategy),
+        "warm_folders": paths,
         "warm_trials": trials,
-        "repeats": Repeats(search["repeats"], search["repeat_best"], follow_the_seed(config)),
     }
+
+
+def earlier_configurations(
+    earlier: Sequence[Path], folder: Path, strategy: Strategy
+) -> Sequence[Earlier]:
+    """Return what an experiment in ``folder`` brings along: once begun, what it began with.
+
+    Raises:
+        UserError: it has no results yet, and an earlier folder cannot be read.
+    """
+    begun = bool(earlier) and has_results(folder, strategy)
+    kept = read_configurations(folder / WARM_FILE) if begun else None
+    return configurations(earlier) if kept is None else kept
 
 
 def follow_the_seed(config: DictConfig) -> list[str]:

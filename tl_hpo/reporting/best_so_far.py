@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 
 from tl_hpo.files import write_csv
@@ -9,6 +10,8 @@ from tl_hpo.reporting.records import Epoch, Run, Trial
 
 OVER = ("COMPLETE", "PRUNED", "FAIL")
 """States of a trial that has ended."""
+RESOLUTION = 1.0
+"""Seconds to which it is known when a trial began."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,31 @@ def _ends(trials: Sequence[Trial], epochs: Sequence[Epoch]) -> list[tuple[float,
 
 
 def _end_of_each(trials: Sequence[Trial], epochs: Sequence[Epoch]) -> Iterator[tuple[float, Trial]]:
-    """Yield the last epoch of a trial, or else the end of the trial before plus its seconds."""
+    """Yield the last epoch of a trial, or else when it began plus its seconds.
+
+    It began when the one that began just before it ended, or earlier where they ran side by side.
+    The file lists the trials step by step, but steps may take turns.
+    """
     last: dict[tuple[str, int], float] = {}
     for epoch in epochs:
         key = epoch.step, epoch.number
         last[key] = max(epoch.elapsed_seconds, last.get(key, 0.0))
-    clock = 0.0
-    for trial in trials:
+    clock, before = 0.0, None
+    for trial in sorted(trials, key=_began):
         if trial.state in OVER:
-            clock = last.get((trial.step, trial.number), clock + (trial.seconds or 0.0))
+            began = max(0.0, clock - (_overlap(before, trial) if before else 0.0))
+            clock = last.get((trial.step, trial.number), began + (trial.seconds or 0.0))
+            before = trial
             yield clock, trial
+
+
+def _began(trial: Trial) -> float:
+    """Return when a trial began, in seconds since 1970; 0 where that is not known."""
+    return datetime.fromisoformat(trial.started).timestamp() if trial.started else 0.0
+
+
+def _overlap(before: Trial, trial: Trial) -> float:
+    """Return how many seconds one trial ran on after the next one had begun; a pause is none."""
+    if not (before.started and before.seconds and trial.started):
+        return 0.0
+    return max(0.0, _began(before) + before.seconds - _began(trial) - RESOLUTION)

@@ -9,10 +9,10 @@ from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import read_audit
 from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
+from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS
+from tl_hpo.search.warm_file import WARM_FILE
 from tl_hpo.training.metrics import ClassMetrics
-
-"""Stands for the step in trials.csv: trainings of the best configurations again."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,7 @@ class Run:
     audit: Audit | None = None
     importances: list[Importance] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
+    known_images: KnownImages | None = None
 
     @property
     def searched(self) -> list[Trial]:
@@ -228,6 +229,7 @@ def read_run(folder: Path) -> Run:
         audit=read_audit(folder),
         importances=read_rows(folder / "importance.csv", Importance),
         repeats=read_rows(folder / "repeats.csv", Repeat),
+        known_images=read_object(folder / WARM_FILE, KnownImages),
     )
 
 

@@ -10,6 +10,10 @@ MEANING = (
     "seeds is not picked by its luck, except that the highest of several means still is a little. "
     "± is the standard deviation over the re-trainings. All are of the validation side."
 )
+FEWER = (
+    "Trainings of {count} failed and are in no mean. The configuration is chosen from those of "
+    "which most trainings completed, whatever the means of the others."
+)
 
 
 def section(run: Run) -> list[str]:
@@ -18,9 +22,13 @@ def section(run: Run) -> list[str]:
         return []
     trials = {(trial.step, trial.number): trial for trial in run.trials}
     ranks = sorted({row.configuration for row in run.repeats})
-    rows = [_row([r for r in run.repeats if r.configuration == rank], trials) for rank in ranks]
+    own = [[r for r in run.repeats if r.configuration == rank] for rank in ranks]
+    rows = [_row(each, trials) for each in own]
+    failed = sum(_completed(each) < len(each) for each in own)
     header = ["configuration", "trial", "in the search", "mean ± sd", "re-trainings", "chosen"]
-    return ["## Repeats", table(header, rows), MEANING]
+    count = "1 configuration" if failed == 1 else f"{failed} configurations"
+    told = [FEWER.format(count=count)] if failed else []
+    return ["## Repeats", table(header, rows), MEANING, *told]
 
 
 def briefly(trial: Trial) -> str:
@@ -45,7 +53,7 @@ def _phase(optimizer: str, rate: float | None) -> str:
 def _row(repeats: Sequence[Repeat], trials: dict[tuple[str, int], Trial]) -> list[str]:
     first = repeats[0]
     trial = trials.get((first.step, first.number))
-    done = sum(row.val_accuracy is not None for row in repeats)
+    done = _completed(repeats)
     spread = f" ± {number(first.sd)}" if first.sd is not None else ""
     return [
         plain(briefly(trial)) if trial else "",
@@ -55,3 +63,7 @@ def _row(repeats: Sequence[Repeat], trials: dict[tuple[str, int], Trial]) -> lis
         str(done) if done == len(repeats) else f"{done} of {len(repeats)}",
         "yes" if first.chosen else "",
     ]
+
+
+def _completed(repeats: Sequence[Repeat]) -> int:
+    return sum(row.val_accuracy is not None for row in repeats)

@@ -94,8 +94,15 @@ def _best(run: Run) -> list[str]:
         _objective(run.experiment.objective),
         "## Metrics",
         *sides.section(best, run.metrics),
+        _known_images(run),
         *folds.section(run),
     ]
+
+
+def _known_images(run: Run) -> str:
+    """Say that the test side was no secret to the search, where earlier experiments knew it."""
+    warning = run.known_images.warning() if run.known_images else ""
+    return f"**Warning:** {plain(warning)}" if warning else ""
 
 
 def _objective(name: str) -> str:

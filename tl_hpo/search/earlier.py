@@ -103,7 +103,7 @@ def _read(folder: Path) -> list[Earlier]:
     """Return the completed trials of a run folder, in the order of its steps and their trials."""
     path = folder / "study.db"
     if not os.path.isfile(path):  # False as well where the folder may not be read
-        raise _unreadable(folder, "it has no study.db to read")
+        raise unreadable(folder, "it has no study.db to read")
     try:
         with TemporaryDirectory() as temporary:
             copy = Path(temporary) / "study.db"
@@ -112,7 +112,7 @@ def _read(folder: Path) -> list[Earlier]:
     except Exception as error:  # of sqlite, SQLAlchemy, Optuna or json: it is no study of ours
         lines = str(error).strip().splitlines()
         detail = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
-        raise _unreadable(folder, f"its study.db cannot be read ({detail})") from error
+        raise unreadable(folder, f"its study.db cannot be read ({detail})") from error
     axes = frozenset(key for trials in steps.values() for trial in trials for key in trial.params)
     found = [
         _earlier(folder, step, trial, axes)
@@ -121,11 +121,12 @@ def _read(folder: Path) -> list[Earlier]:
         if step != REPEATS and _is_usable(trial)
     ]
     if not found:
-        raise _unreadable(folder, "its study.db holds no completed trial of optimize.py")
+        raise unreadable(folder, "its study.db holds no completed trial of optimize.py")
     return found
 
 
-def _unreadable(folder: Path, why: str) -> UserError:
+def unreadable(folder: Path, why: str) -> UserError:
+    """Return what to raise for an earlier run folder that cannot be understood."""
     return UserError(
         f"search.warm_start must name run folders of optimize.py, got {str(folder)!r}: {why}; "
         "name the folder that holds study.db, or leave it out."

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -15,6 +16,7 @@ from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.crew import run_steps
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.halving import schedule
+from tl_hpo.search.known_images import known_images
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.opening import expected_improvement, open_step
 from tl_hpo.search.plan import Plan
@@ -36,8 +38,10 @@ from tl_hpo.search.study import (
     open_storage,
     rank,
     rank_of,
+    running,
     stored_trials,
 )
+from tl_hpo.search.warm_file import WARM_FILE, read_known_images, write_warm_start
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
 __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
@@ -76,7 +80,9 @@ class Experiment:
         self._storage = storage or open_storage(plan.folder / "study.db")
         self.repeating = Repeating(plan, self._storage)
         self._lock = threading.RLock()
-        self._clock = make_clock(last_elapsed(self._stored_trials()))
+        stored = self._stored_trials()
+        self._clock = make_clock(last_elapsed(stored))
+        self._keep_warm_start(begun=_any_result(stored))
 
     def run(self) -> FrozenTrial:
         """Run what is left to do and return the best trial.
@@ -85,8 +91,9 @@ class Experiment:
             RuntimeError: every trial of a step failed.
             UserError: a trial's configuration cannot work.
         """
+        self._warn_of_known_images()
         for index, step in enumerate(self.plan.strategy.steps):
-            if self.studies and self._time_is_up():
+            if self.studies and self._time_is_up() and not self._is_in_storage(step):
                 logger.info("Step %s is skipped: search.max_hours are over", step.name)
             elif step.each and not is_fixed(step.each, self.plan.fixed):
                 self._run_each(index, step)
@@ -97,6 +104,24 @@ class Experiment:
         best = self.best()
         assert best is not None  # a step without any result has raised
         return best[1]
+
+    # What it learns from earlier experiments
+
+    def _keep_warm_start(self, *, begun: bool) -> None:
+        """Keep what is brought along, before the first trial; with results it stays as it is."""
+        path = self.plan.folder / WARM_FILE
+        if begun and path.exists():
+            return
+        if self.plan.warm_start:
+            known = known_images(self.plan.folder, self.plan.warm_folders)
+            write_warm_start(path, self.plan.warm_start, known)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _warn_of_known_images(self) -> None:
+        warning = read_known_images(self.plan.folder / WARM_FILE).warning()
+        if warning:
+            logger.warning("Warning: %s", warning)
 
     # Steps
 
@@ -133,7 +158,7 @@ class Experiment:
         arms = []
         for number, choice in enumerate(step.space[step.each]["choices"]):
             chosen = axis.overrides({step.each: choice})
-            space = self._space(step, chosen, without=step.each)
+            space = self._space(step, chosen, {step.each: choice})
             seed = ask_seed(ask_seed(self.plan.seed, index), number)
             arms.append(
                 self._step_run(step, step.study_of(choice), space, step.trials, seed, chosen)
@@ -167,7 +192,7 @@ class Experiment:
             clock=self._clock,
             keep_model=lambda number, result: self._beats_the_best(name, number, result),
             changed=self.record,
-            limits=self.plan.limits,
+            limits=replace(self.plan.limits, begun=self._has_begun),
             improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
         )
@@ -188,6 +213,14 @@ class Experiment:
 
     def _time_is_up(self) -> bool:
         return self.plan.limits.is_over(self._clock())
+
+    def _is_in_storage(self, step: Step) -> bool:
+        """Tell whether an earlier run has opened the step: then its results count, time or not."""
+        return not set(step.studies()).isdisjoint(optuna.get_all_study_names(self._storage))
+
+    def _has_begun(self) -> bool:
+        """Tell whether any trial of this run's studies has been begun or is over."""
+        return any(finished(study) or running(study) for study in self.studies.values())
 
     def _repeats_what_it_inherits(self, step: Step) -> bool:
         """Tell whether a trial of ``step``, which searches nothing, has been run before."""
@@ -223,13 +256,14 @@ class Experiment:
     # What a step's trials share
 
     def _space(
-        self, step: Step, chosen: Sequence[str] = (), without: str | None = None
+        self, step: Step, chosen: Sequence[str] = (), decided: Mapping[str, Any] | None = None
     ) -> SearchSpace:
         shared = merged(self._shared_overrides(step), chosen)
         return parse_space(
-            {key: axis for key, axis in step.space.items() if key != without},
+            step.space,
             fixed=self.plan.fixed,
             given=shared,
+            decided=decided,
             models=self.plan.models,
             count_layers=lambda: self.runner.count_layers(shared),
         )
@@ -268,8 +302,8 @@ class Experiment:
     def best(self) -> tuple[str, FrozenTrial] | None:
         """Return study and trial of the best result so far, the earliest among equals.
 
-        Once the best configurations have been repeated, it is the best training of the one with
-        the highest mean.
+        Once the best configurations have been repeated, it is the best training of the one that
+        they chose.
         """
         chosen = self.repeating.chosen()
         return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
@@ -337,5 +371,8 @@ def has_results(folder: Path, strategy: Strategy) -> bool:
     if not path.exists():
         return False
     storage = open_storage(path)
-    trials = stored_trials(storage, strategy.studies())
+    return _any_result(stored_trials(storage, strategy.studies()))
+
+
+def _any_result(trials: Trials) -> bool:
     return any(trial.user_attrs.get(RESULT) for own in trials.values() for trial in own)

@@ -1,6 +1,6 @@
 """The limits of an experiment, and why a step ends at one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tl_hpo.search.stopping import Deadline, NegligibleImprovement
@@ -12,9 +12,10 @@ class Limits:
 
     Attributes:
         max_hours: that an experiment may run for before its last trial begins, interruptions not
-            counted.
+            counted; the first trial of all runs in any case, for there to be a result.
         min_improvement: of the objective, that the next trial of a step must promise.
         min_improvement_trials: proposals in a row that promise less, until the step ends.
+        begun: tells whether the experiment has begun a trial.
 
     Raises:
         UserError: a limit makes no sense.
@@ -23,6 +24,7 @@ class Limits:
     max_hours: float | None = None
     min_improvement: float | None = None
     min_improvement_trials: int = 3
+    begun: Callable[[], bool] = lambda: True
 
     def __post_init__(self) -> None:
         self.is_over(0.0)
@@ -40,7 +42,7 @@ class Limits:
             expected: improvement expected of each trial of the step, the next one's last.
 
         """
-        if self.is_over(seconds):
+        if self.is_over(seconds) and self.begun():
             return f"search.max_hours={self.max_hours} are over"
         if self._improvement().stops(expected):
             return (

@@ -27,6 +27,7 @@ class Plan:
         epochs: of both phases together, at most.
         limits: what ends it early.
         warm_start: configurations of earlier experiments that come first, the best first.
+        warm_folders: run folders that these were read from.
         warm_trials: of every step, at most, are such.
         repeats: how the best configurations are trained again.
     """
@@ -42,5 +43,6 @@ class Plan:
     epochs: int | None = None
     limits: Limits = field(default_factory=Limits)
     warm_start: Sequence[Earlier] = ()
+    warm_folders: Sequence[Path] = ()
     warm_trials: int = 3
     repeats: Repeats = field(default_factory=Repeats)

@@ -4,17 +4,20 @@ A trial reports its objective after every epoch, at the epoch's step: fine-tunin
 head epochs that were planned, so that all trials are in the same phase at the same step.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from tl_hpo.errors import UserError, unknown
 
 MAJORITY_SHARE = "majority_share"  # user attribute of a trial: share of the largest class
+_COMPLETED_RUNG = "completed_rung_"  # Optuna's system attributes of a trial, a number follows
 
 
 class EarlyCancel(BasePruner):
@@ -102,6 +105,8 @@ class Hyperband(BasePruner):
     those of its bracket so far; brackets differ in the first such epoch. Wrapped because Optuna
     shows samplers only the trials of one bracket, which at ten trials a search are too few to
     learn from, and all trials until a trial has reported, so that a restart would change the next.
+    And because Optuna keeps which rungs a trial has passed, even those of a run of it that was
+    interrupted: here the epochs given tell, and what the trial came to earlier is no competitor.
 
     Args:
         min_epochs: epochs before a trial is stopped, at least 1.
@@ -122,11 +127,49 @@ class Hyperband(BasePruner):
         if max_epochs != "auto":
             _check_count("pruner.max_epochs", max_epochs, 1)
             max_epochs = max(min_epochs, int(max_epochs))
+        self._min_epochs = min_epochs
+        self._reduction_factor = reduction_factor
         self._pruner = HyperbandPruner(min_epochs, max_epochs, reduction_factor)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Tell whether to stop the trial now."""
-        return self._pruner.prune(study, trial)
+        others = copy.copy(study)
+        others._storage = cast(BaseStorage, _Without(study._storage, trial._trial_id))
+        return self._pruner.prune(others, self._on_its_rung(study, trial))
+
+    def _on_its_rung(self, study: Study, trial: FrozenTrial) -> FrozenTrial:
+        """Return the trial as having passed the rungs that its epochs but the last have reached."""
+        if not self._pruner._pruners:  # else every trial were of the first bracket
+            self._pruner._try_initialization(study)
+        past = sorted(trial.intermediate_values)[:-1]
+        bracket = self._pruner._get_bracket_id(study, trial)
+        passed = copy.copy(trial)
+        passed.system_attrs = {
+            key: value
+            for key, value in trial.system_attrs.items()
+            if not key.startswith(_COMPLETED_RUNG)
+        }
+        rung = 0
+        while past and past[-1] >= self._min_epochs * self._reduction_factor ** (bracket + rung):
+            passed.system_attrs[f"{_COMPLETED_RUNG}{rung}"] = None
+            rung += 1
+        return passed
+
+
+class _Without:
+    """A storage that shows all trials but one."""
+
+    def __init__(self, storage: BaseStorage, trial_id: int) -> None:
+        self._storage = storage
+        self._trial_id = trial_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        """Return the others."""
+        trials = self._storage.get_all_trials(*args, **kwargs)
+        return [trial for trial in trials if trial._trial_id != self._trial_id]
 
 
 def make_pruner(cfg: Mapping[str, Any], *, max_epochs: int | None = None) -> BasePruner:

@@ -1,7 +1,8 @@
 """Repeats: the best configurations are trained again, for a search's best score flatters.
 
 The highest of many noisy scores is high partly by luck. Trained again with other seeds, a
-configuration shows what it is worth; the one with the highest mean is chosen.
+configuration shows what it is worth; the one with the highest mean is chosen, of those of which
+most trainings completed: a mean of what happened to survive flatters.
 """
 
 import statistics
@@ -115,9 +116,12 @@ def repeated(
 
 
 def chosen_of(results: Sequence[Repeated]) -> Repeated | None:
-    """Return the candidate with the highest mean objective; None where no training completed."""
+    """Return the candidate with the highest mean objective; None where no training completed.
+
+    One of which fewer trainings completed comes after all others, whatever their mean.
+    """
     judged = [each for each in results if each.mean is not None]
-    return max(judged, key=lambda each: cast(float, each.mean), default=None)
+    return max(judged, key=lambda each: (each.n_completed, cast(float, each.mean)), default=None)
 
 
 def rows(results: Sequence[Repeated], seed: int, times: int) -> Iterator[dict[str, Any]]:

@@ -103,6 +103,7 @@ def parse_space(
     *,
     fixed: Collection[str] = (),
     given: Sequence[str] = (),
+    decided: Mapping[str, Any] | None = None,
     models: Iterable[str] = (),
     count_layers: Callable[[], int] | None = None,
 ) -> SearchSpace:
@@ -112,6 +113,7 @@ def parse_space(
         axes: a table by key, see the module.
         fixed: keys that the command line sets.
         given: overrides that hold beside the point; they decide conditions on what is fixed.
+        decided: axes that have their value already, by key; conditions may speak of them.
         models: names of the model configs.
         count_layers: tells the number of layers where an axis asks for it.
 
@@ -119,17 +121,19 @@ def parse_space(
         UserError: an axis that makes no sense.
     """
     dimensions: list[Dimension] = []
+    chosen = decided or {}
     for key, axis in axes.items():
         if not isinstance(axis, Mapping):
             raise UserError(
                 f"search space of {key} must have choices, or low and high, got {axis}."
             )
         sets = tuple(axis.get("sets") or (key,))
-        if not any(is_fixed(name, fixed) for name in sets):
+        if key not in chosen and not any(is_fixed(name, fixed) for name in sets):
             distribution = _distribution(key, axis, count_layers)
             when, usual = _when(key, axis, axes), _usual(key, axis)
             dimensions.append(Dimension(key, distribution, sets, when, usual))
-    return SearchSpace(tuple(_under(dimensions, given)), frozenset(models))
+    held = values_of(given) | {key: str(value) for key, value in chosen.items()}
+    return SearchSpace(tuple(_under(dimensions, held)), frozenset(models))
 
 
 def _when(
@@ -156,16 +160,31 @@ def _when(
 
 
 def _usual(key: str, axis: Mapping[str, Any]) -> dict[str, Mapping[Any, float]]:
-    """Return the usual values of an axis; a choice without one is as if none were usual."""
+    """Return the usual values of an axis; a choice without one is as if none were usual.
+
+    A table that is null says that none are, and a value that is null that its choice has none.
+    """
     usual = axis.get("usual") or {}
-    tables = list(usual.values()) if isinstance(usual, Mapping) else [None]
-    numbers = [v for t in tables for v in (t.values() if isinstance(t, Mapping) else [None])]
-    if len(tables) > 1 or not all(isinstance(v, (int, float)) and v > 0 for v in numbers):
+    tables = list(usual.values()) if isinstance(usual, Mapping) else [usual]
+    known = [each for each in tables if each is not None]
+    if len(tables) > 1 or not all(_are_usual(table) for table in known):
         raise UserError(
             f"usual of the search space of {key} must name one axis and a positive number for "
-            f"its choices, got {usual}; for example usual: {{optimizer: {{sgd: 0.01}}}}."
+            f"its choices, got {usual}; for example usual: {{optimizer: {{sgd: 0.01}}}}, or null "
+            "for none."
         )
-    return {str(other): dict(table) for other, table in usual.items()}
+    values = {
+        str(other): {choice: value for choice, value in (table or {}).items() if value is not None}
+        for other, table in usual.items()
+    }
+    return {other: table for other, table in values.items() if table}
+
+
+def _are_usual(table: Any) -> bool:
+    """Tell whether a table holds positive numbers, or null, by the choices of an axis."""
+    return isinstance(table, Mapping) and all(
+        value is None or (isinstance(value, (int, float)) and value > 0) for value in table.values()
+    )
 
 
 def _choices_of(axis: Any) -> list[Any]:
@@ -176,10 +195,9 @@ def _choices_of(axis: Any) -> list[Any]:
     return list(choices) if isinstance(choices, (list, tuple)) else []
 
 
-def _under(dimensions: Sequence[Dimension], given: Sequence[str]) -> Iterator[Dimension]:
+def _under(dimensions: Sequence[Dimension], held: Mapping[str, str]) -> Iterator[Dimension]:
     """Yield the axes that may apply; their conditions speak of searched axes only."""
     searched = {dimension.key for dimension in dimensions}
-    held = values_of(given)
     for each in dimensions:
         open_ = {key: values for key, values in each.when.items() if key in searched}
         decided = {key: values for key, values in each.when.items() if key not in searched}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tl_hpo.errors import UserError, unknown
+from tl_hpo.search.study import REPEATS
 
 _STEP_KEYS = ("name", "trials", "space", "each", "overrides", "inherits", "head_from")
 
@@ -65,7 +66,22 @@ def parse_strategy(config: Mapping[str, Any]) -> Strategy:
     parsed: list[Step] = []
     for step in steps:
         parsed.append(_parse_step(step, [earlier.name for earlier in parsed]))
+    _check_studies(parsed)
     return Strategy(str(name), tuple(parsed))
+
+
+def _check_studies(steps: Sequence[Step]) -> None:
+    """Refuse steps of which two studies would be one: their trials would count for both."""
+    taken = {REPEATS: "search.repeats"}
+    for step in steps:
+        for study in step.studies():
+            if study in taken:
+                raise UserError(
+                    f"each study of a strategy must have a name of its own, got {study!r} for "
+                    f"step {step.name} and for {taken[study]}; rename a step or a "
+                    "choice (a step with each: AXIS has a study STEP-CHOICE for every choice)."
+                )
+            taken[study] = f"step {step.name}"
 
 
 def _parse_step(step: Mapping[str, Any], earlier: Sequence[str]) -> Step:
@@ -98,7 +114,12 @@ def _parse_step(step: Mapping[str, Any], earlier: Sequence[str]) -> Step:
 
 
 def _check_each(name: str, each: Any, space: Mapping[str, Any]) -> None:
-    if each is not None and "choices" not in space.get(each, {}):
+    if each is None:
+        return
+    axis = space.get(each)
+    table = axis if isinstance(axis, Mapping) else {}
+    if not isinstance(table.get("choices"), (list, tuple)) or table.get("when"):
         raise UserError(
-            f"each of step {name} must name an axis of its space that has choices, got {each!r}."
+            f"each of step {name} must name an axis of its space that has choices and always "
+            f"applies, got {each!r}; name another axis, or leave each out."
         )
