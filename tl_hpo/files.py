@@ -79,8 +79,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
+def waiting_lock(path: Path, *, quiet: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``, made with its parent where absent, after whoever holds it now.
+
+    It says that it waits, unless ``quiet``: where no other holds it for long.
 
     The lock ends with the block or with the process, however that ends. The file stays: were it
     removed, a process that waits on it and one that makes it anew would both hold the lock.
@@ -91,7 +93,7 @@ def waiting_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for another process, which holds %s", path)
+            (log.debug if quiet else log.info)("waiting for another process, which holds %s", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield

@@ -20,7 +20,14 @@ from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
-from tl_hpo.files import locked, read_csv, remove_leftovers, replacing, write_json
+from tl_hpo.files import (
+    locked,
+    read_csv,
+    remove_leftovers,
+    replacing,
+    waiting_lock,
+    write_json,
+)
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -29,32 +36,40 @@ from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
 from tl_hpo.search.repeats import Repeated
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
+from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
+from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.worker import TrialData
 
 logger = logging.getLogger(__name__)
 
 SPLIT_FILE = "split.csv"
 EXPERIMENT_FILE = "experiment.json"
+REPORT_LOCK = ".report.lock"
 
 
 def optimize(config: DictConfig) -> None:
     """Run, or continue, the experiment that ``config`` describes and write its report."""
     folder = run_folder()
+    study = config.study
+    if study.storage is not None:
+        _optimize(config, folder, open_shared_storage(study.storage, folder, study.heartbeat))
+        return
     with locked(folder):
         remove_leftovers(folder)
-        _optimize(config, folder)
+        _optimize(config, folder, None)
 
 
-def _optimize(config: DictConfig, folder: Path) -> None:
+def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
     if not isinstance(config.audit, bool):
         raise UserError(f"audit must be true or false, got {config.audit!r}; leave it out.")
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
-    begun = _continue_or_begin(config, plan.strategy, folder, held)
+    begun = _continue_or_begin(config, plan.strategy, folder, held, shared)
     data = runner.data(possible)
     if begun:
         _check_same_images(folder / SPLIT_FILE, data)
@@ -68,35 +83,51 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
     with closing(make_executor(config, runner)) as executor:
-        experiment = Experiment(plan, runner, executor=executor)
+        experiment = Experiment(plan, runner, shared, executor)
         best = experiment.run()
-    remove_leftovers(folder)  # of workers that died
+    with waiting_lock(folder / REPORT_LOCK):  # others of the experiment find it done
+        _report(experiment, runner, best, data.table.synthetic)
+
+
+def _report(
+    experiment: Experiment, runner: LocalRunner, best: FrozenTrial, synthetic: bool
+) -> None:
+    """Judge the best model on the test side, write what is to be read, and tell it."""
+    folder = experiment.plan.folder
+    with written_alone(experiment.storage, folder):
+        remove_leftovers(folder)  # of workers that died
     runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:
         shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)
-    write_importance(folder / IMPORTANCE_FILE, importances(experiment.studies, plan.seed))
+    found = importances(experiment.studies, experiment.plan.seed)
+    write_importance(folder / IMPORTANCE_FILE, found)
     write_report(folder, _slices(experiment))
     metrics = read_run(folder).metrics
-    _tell_best(folder, best, metrics.test if metrics else None, data.table.synthetic)
+    _tell_best(folder, best, metrics.test if metrics else None, synthetic)
     _tell_repeats(experiment.repeating.chosen())
     _tell_files(folder)
 
 
 def _continue_or_begin(
-    config: DictConfig, strategy: Strategy, folder: Path, held: Sequence[str]
+    config: DictConfig,
+    strategy: Strategy,
+    folder: Path,
+    held: Sequence[str],
+    shared: SharedStorage | None,
 ) -> bool:
     """Hold the run folder to one configuration and tell whether it has results already.
 
-    One without any begins anew.
+    One without any begins anew, unless others may have begun it a moment ago.
     """
-    begun = has_results(folder, strategy)
-    if not begun:
+    begun = has_results(folder, strategy, shared)
+    if not begun and shared is None:
         (folder / "study.db").unlink(missing_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
         (folder / AUDIT_FILE).unlink(missing_ok=True)  # of what may have been another split
     resolved = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))
-    guard_configuration(folder, resolved, list(held))
+    with waiting_lock(folder / REPORT_LOCK, quiet=True):
+        guard_configuration(folder, resolved, list(held))
     return begun
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tl_hpo.search.executors.base import Executor, Inline, StoppedError
 from tl_hpo.search.proposing import Offer, describe_end, propose
+from tl_hpo.search.sharing import poll_seconds
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.trials import run_trial
@@ -81,7 +82,7 @@ class _Crew:
                         self._steps.remove(step)
                 if not waits:
                     return None
-                self._changed.wait()
+                self._changed.wait(poll_seconds(self._steps[0].study))
         return None
 
     def _guarded(self) -> None:

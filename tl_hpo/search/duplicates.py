@@ -14,6 +14,7 @@ from tl_hpo.search.study import (
     finished,
     result_of,
     running,
+    wait_again,
 )
 
 _LAYER = "delimiting_layer"
@@ -58,10 +59,21 @@ def defer(trial: Trial, twin: FrozenTrial | None) -> None:
         trial.set_user_attr(WAITS_FOR, None if twin is None else twin.number)
 
 
-def deferred_to(study: optuna.Study, number: int) -> list[FrozenTrial]:
-    """Return the trials that wait for the score of trial ``number``."""
-    begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [each for each in begun if each.user_attrs.get(WAITS_FOR) == number]
+def settle(study: optuna.Study) -> None:
+    """Tell the trials that wait for a twin's score what it came to, if its twin is over.
+
+    One whose twin has none, or no longer runs, waits to be run itself.
+    """
+    trials = study.get_trials(deepcopy=False)
+    under_way = {trial.number for trial in running(study)}
+    for trial in trials:
+        number = trial.user_attrs.get(WAITS_FOR)
+        if trial.state != TrialState.RUNNING or number is None or number in under_way:
+            continue
+        if trials[number].state.is_finished() and result_of(trials[number]):
+            tell_as(study, trial, trials[number])
+        else:
+            wait_again(study, trial)
 
 
 def tell_as(study: optuna.Study, trial: Trial | FrozenTrial, twin: FrozenTrial) -> None:

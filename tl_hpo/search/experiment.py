@@ -24,6 +24,7 @@ from tl_hpo.search.records import Trials, last_elapsed, write_curves, write_tria
 from tl_hpo.search.repeating import Repeating
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.samplers import ask_seed
+from tl_hpo.search.sharing import written_alone
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.step import StepRun, make_clock
 from tl_hpo.search.strategy import Step, Strategy
@@ -62,6 +63,7 @@ class Experiment:
     Attributes:
         studies: of the search, by name, in the order of their steps; a step has one, or one for
             every choice of its axis ``each``.
+        storage: of all its studies.
         repeating: the best configurations that are trained again.
     """
 
@@ -77,8 +79,8 @@ class Experiment:
         self.executor = executor or Inline(runner)
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self._storage = storage or open_storage(plan.folder / "study.db")
-        self.repeating = Repeating(plan, self._storage)
+        self.storage = storage or open_storage(plan.folder / "study.db")
+        self.repeating = Repeating(plan, self.storage)
         self._lock = threading.RLock()
         stored = self._stored_trials()
         self._clock = make_clock(last_elapsed(stored))
@@ -176,7 +178,7 @@ class Experiment:
     ) -> StepRun:
         seed //= 2  # samplers add a trial's number, and numpy's seeds end at 2^32
         overrides = merged(self._shared_overrides(step), chosen)
-        study = open_step(self.plan, self._storage, name, space, n_trials, seed, overrides)
+        study = open_step(self.plan, self.storage, name, space, n_trials, seed, overrides)
         self.studies[name] = study
         return StepRun(
             name=name,
@@ -216,7 +218,7 @@ class Experiment:
 
     def _is_in_storage(self, step: Step) -> bool:
         """Tell whether an earlier run has opened the step: then its results count, time or not."""
-        return not set(step.studies()).isdisjoint(optuna.get_all_study_names(self._storage))
+        return not set(step.studies()).isdisjoint(optuna.get_all_study_names(self.storage))
 
     def _has_begun(self) -> bool:
         """Tell whether any trial of this run's studies has been begun or is over."""
@@ -336,10 +338,14 @@ class Experiment:
         return list(self.studies).index(study), number
 
     def _stored_trials(self) -> dict[str, list[FrozenTrial]]:
-        return stored_trials(self._storage, [*self.plan.strategy.studies(), REPEATS])
+        return stored_trials(self.storage, [*self.plan.strategy.studies(), REPEATS])
 
     def record(self) -> None:
         """Bring the files of the run folder up to date with the storage."""
+        with written_alone(self.storage, self.plan.folder):
+            self._record()
+
+    def _record(self) -> None:
         folder, trials = self.plan.folder, self._stored_trials()
         write_trials(folder / "trials.csv", trials)
         write_curves(folder / "curves.csv", trials)
@@ -365,13 +371,19 @@ def _rank_after(study: optuna.Study, n_trials: int) -> tuple[bool, float]:
     return rank_of(best) if best else (False, float("-inf"))
 
 
-def has_results(folder: Path, strategy: Strategy) -> bool:
-    """Tell whether a run folder holds any finished trial of the strategy."""
+def has_results(folder: Path, strategy: Strategy, storage: BaseStorage | None = None) -> bool:
+    """Tell whether an experiment has any finished trial of the strategy.
+
+    Args:
+        folder: the run folder.
+        strategy: of the experiment.
+        storage: of its studies; by default ``study.db`` in the run folder.
+
+    """
     path = folder / "study.db"
-    if not path.exists():
+    if storage is None and not path.exists():
         return False
-    storage = open_storage(path)
-    return _any_result(stored_trials(storage, strategy.studies()))
+    return _any_result(stored_trials(storage or open_storage(path), strategy.studies()))
 
 
 def _any_result(trials: Trials) -> bool:

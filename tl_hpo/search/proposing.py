@@ -9,10 +9,19 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from tl_hpo.overrides import merged
-from tl_hpo.search.duplicates import defer, identity, in_a_row, running_twin_of, tell_as, twin_of
+from tl_hpo.search.duplicates import (
+    defer,
+    identity,
+    in_a_row,
+    running_twin_of,
+    settle,
+    tell_as,
+    twin_of,
+)
 from tl_hpo.search.samplers import ask_seed
+from tl_hpo.search.sharing import is_surplus, revive_dead
 from tl_hpo.search.step import StepRun
-from tl_hpo.search.study import EXPECTED, IDENTITY, POINT, finished, running
+from tl_hpo.search.study import EXPECTED, IDENTITY, POINT, finished, running, wait_again
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +46,8 @@ def propose(step: StepRun) -> Offer | str | None:
     """
     while True:
         study = step.study
+        revive_dead(study)
+        settle(study)
         done = len(finished(study))
         if done >= step.n_trials:
             return ""
@@ -45,12 +56,14 @@ def propose(step: StepRun) -> Offer | str | None:
         expected = step.improvement(study) if step.improvement else None
         reason = _reason_to_stop(step, expected)
         if reason:
-            return reason
+            return None if running(study) else reason
         trial = _ask(step)
         if expected is not None:
             trial.set_user_attr(EXPECTED, expected)
         offer = _offer(step, trial)
-        if offer is not None:
+        if offer is not None and is_surplus(study, trial, step.n_trials):
+            wait_again(study, trial)
+        elif offer is not None:
             return offer
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tl_hpo.search.sole_storage import SoleStorage
@@ -28,6 +28,7 @@ POINT = "point"  # list of str: the overrides that its step chose
 IDENTITY = "identity"  # list of str: equal in trials that train the same
 WAITS_FOR = "waits_for"  # number of a running trial that trains the same, or None
 DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, untrained
+OWNER = "owner"  # which of several processes runs it
 EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
 
@@ -46,7 +47,8 @@ def open_study(
 ) -> optuna.Study:
     """Return the study ``name``; its interrupted trials wait to be run again.
 
-    They keep number and parameters, so that an experiment ends with as many trials as asked.
+    They keep number and parameters, so that an experiment ends with as many trials as asked. In a
+    storage that others write to as well, what runs may be theirs.
     """
     study = optuna.create_study(
         storage=storage,
@@ -56,8 +58,9 @@ def open_study(
         pruner=pruner,
         load_if_exists=True,
     )
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        wait_again(study, trial)
+    if isinstance(study._storage, SoleStorage | InMemoryStorage):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            wait_again(study, trial)
     return study
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
-from tl_hpo.search.duplicates import deferred_to, tell_as
+from tl_hpo.search.duplicates import settle
 from tl_hpo.search.executors.base import StoppedError, TrialError, WorkerDiedError
 from tl_hpo.search.pruners import MAJORITY_SHARE
+from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
@@ -32,31 +34,36 @@ def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
         UserError: the configuration cannot work.
         StoppedError, KeyboardInterrupt: it was ended, and waits to be run again.
     """
+    with kept_alive(step.study, trial):
+        with step.lock:
+            with committed_together(step.study):
+                trial.set_user_attr(OVERRIDES, list(overrides))
+                trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
+            step.changed()
+        curve: list[dict[str, Any]] = []
+        try:
+            result = _result_of(step, trial, overrides, curve)
+        except (UserError, StoppedError, KeyboardInterrupt):
+            _tell(step, trial, lambda: wait_again(step.study, trial))
+            raise
+        except Exception as error:  # whatever breaks a trial must not end the experiment
+            failed = error
+            _tell(step, trial, lambda: _fail(step, trial, failed, curve))
+        else:
+            _tell(step, trial, lambda: _finish(step, trial, result, curve))
+
+
+def _tell(step: StepRun, trial: Trial, end: Callable[[], None]) -> None:
+    """End a trial, unless another process has taken this one for dead and has run it since."""
     with step.lock:
-        with committed_together(step.study):
-            trial.set_user_attr(OVERRIDES, list(overrides))
-            trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
+        try:
+            if not is_taken_over(step.study, trial):
+                with committed_together(step.study):
+                    end()
+                    settle(step.study)
+        except UpdateFinishedTrialError:
+            logger.warning("%s trial %d has been run elsewhere", step.name, trial.number)
         step.changed()
-    curve: list[dict[str, Any]] = []
-    try:
-        result = _result_of(step, trial, overrides, curve)
-    except (UserError, StoppedError, KeyboardInterrupt):
-        with step.lock:
-            wait_again(step.study, trial)
-            step.changed()
-        raise
-    except Exception as error:  # whatever breaks a trial must not end the experiment
-        with step.lock:
-            with committed_together(step.study):
-                _fail(step, trial, error, curve)
-                _tell_doubles(step, trial)
-            step.changed()
-    else:
-        with step.lock:
-            with committed_together(step.study):
-                _finish(step, trial, result, curve)
-                _tell_doubles(step, trial)
-            step.changed()
 
 
 def _result_of(
@@ -83,16 +90,6 @@ def _result_of(
 def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:
     with step.lock:
         return step.keep_model(number, result)
-
-
-def _tell_doubles(step: StepRun, trial: Trial) -> None:
-    """Tell the score of a trial that is over to those that wait for it."""
-    twin = step.study.get_trials(deepcopy=False)[trial.number]
-    for waiting in deferred_to(step.study, trial.number):
-        if twin.user_attrs.get(RESULT):
-            tell_as(step.study, waiting, twin)
-        else:  # it failed: then the point has yet to be tried
-            wait_again(step.study, waiting)
 
 
 def _reporter(
