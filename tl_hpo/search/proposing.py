@@ -33,7 +33,8 @@ def propose(step: StepRun) -> Offer | str | None:
     """Return the next trial; None while those that run must end first; or why there is none.
 
     A point that would train what another trial has trained is not trained: its sampler is told
-    the score of that trial, now or as soon as it is known, and asked for another point.
+    the score of that trial, now or as soon as it is known, and asked for another point. So it is
+    with a point that has failed time and again; its sampler is told that it failed.
     """
     while True:
         study = step.study
@@ -100,11 +101,17 @@ def _offer(step: StepRun, trial: Trial) -> Offer | None:
         return Offer(step, trial, step.listed(trial.number))
     point = merged(step.chosen, step.space.overrides(trial.params))
     overrides = merged(step.overrides, point)
-    own = identity(overrides, lambda: step.runner.count_layers(overrides))
-    twin = twin_of(step.study, own)
+    own = identity(overrides, step.runner)
+    twin = twin_of([step.study, *step.others()], own)
     if twin is not None:
-        tell_as(step.study, trial, twin)
-        logger.debug("%s trial %d is trial %d again", step.name, trial.number, twin.number)
+        tell_as(step.study, trial, twin.trial, twin.study)
+        logger.debug(
+            "%s trial %d is %s trial %d again",
+            step.name,
+            trial.number,
+            twin.study.study_name,
+            twin.trial.number,
+        )
         return None
     trial.set_user_attr(IDENTITY, own)
     other = running_twin_of(step.study, trial.number, own)
