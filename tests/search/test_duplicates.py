@@ -207,3 +207,19 @@ def test_candidates_of_repeats_train_differently(plan, run):
 
 def chosen_in(candidate):
     return parsed(candidate.trial.user_attrs[OVERRIDES])
+
+
+@pytest.mark.parametrize("sampler", ["grid", "qmc"])
+def test_a_sampler_that_advances_by_itself_is_left_to_it(plan, run, sampler):
+    points = ["sampler.points=31"] if sampler == "grid" else []
+    p = plan("strategy=joint", f"sampler={sampler}", *points, "search.n_trials=18")
+    p = replace(p, fixed=("optimizer", "optimizer.lr"))
+    p.strategy.steps[0].space["model"] = {"choices": ["vgg16"]}  # of 20 layers
+    study = run(p, SimulatedRunner()).studies["joint"]
+    assert len(finished(study)) == 18
+    assert any(is_double(trial) for trial in study.trials)
+    alone = optuna.create_study(sampler=study.sampler)
+    for trial in study.trials:
+        again = alone.ask(fixed_distributions=trial.distributions)
+        assert again.params == trial.params
+        alone.tell(again, 0.5)

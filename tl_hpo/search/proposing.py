@@ -58,21 +58,17 @@ def propose(step: StepRun) -> Offer | str | None:
 def _reason_to_stop(step: StepRun, expected: float | None) -> str:
     """Return why no further trial is worth it, or nothing."""
     past = [trial.user_attrs.get(EXPECTED) for trial in finished(step.study)]
-    return (
-        step.limits.reason(step.clock(), [*past, expected])
-        or is_used_up(step.study)
-        or (
-            f"the last {MAX_DUPLICATES} proposals had all been tried"
-            if in_a_row(step.study) >= MAX_DUPLICATES
-            else ""
-        )
-    )
+    return step.limits.reason(step.clock(), [*past, expected]) or is_used_up(step.study)
 
 
 def is_used_up(study: optuna.Study) -> str:
-    """Return that a sampler has a last point and has proposed it, or nothing."""
-    exhausted = getattr(study.sampler, "exhausted", None)  # of a grid
-    return "every point of the grid has been tried" if exhausted and exhausted(study) else ""
+    """Return that there is no point that has not been tried, or nothing."""
+    exhausted = getattr(study.sampler, "exhausted", None)  # of a grid, which has a last point
+    if exhausted:
+        return "every point of the grid has been tried" if exhausted(study) else ""
+    if in_a_row(study) >= MAX_DUPLICATES:
+        return f"the last {MAX_DUPLICATES} proposals had all been tried"
+    return ""
 
 
 def describe_end(step: StepRun, reason: str) -> None:
@@ -85,7 +81,7 @@ def describe_end(step: StepRun, reason: str) -> None:
 def _ask(step: StepRun) -> Trial:
     """Return the next trial; a sampler that goes in circles is replaced by chance for once."""
     study = step.study
-    if in_a_row(study) < _RANDOM_AFTER:
+    if getattr(study.sampler, "advances", False) or in_a_row(study) < _RANDOM_AFTER:
         return study.ask(fixed_distributions=step.space.distributions)
     sampler = study.sampler
     study.sampler = RandomSampler(seed=ask_seed(step.seed, len(study.get_trials(deepcopy=False))))
