@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from tl_hpo.overrides import merged
 from tl_hpo.search.duplicates import defer, identity, in_a_row, running_twin_of, tell_as, twin_of
@@ -57,8 +57,18 @@ def propose(step: StepRun) -> Offer | str | None:
 
 def _reason_to_stop(step: StepRun, expected: float | None) -> str:
     """Return why no further trial is worth it, or nothing."""
-    past = [trial.user_attrs.get(EXPECTED) for trial in finished(step.study)]
-    return step.limits.reason(step.clock(), [*past, expected]) or is_used_up(step.study)
+    study = step.study
+    return step.limits.reason(step.clock(), _improvements(study, expected)) or is_used_up(study)
+
+
+def _improvements(study: optuna.Study, expected: float | None) -> list[float | None]:
+    """Return the improvements that were expected of the trials, the next one's last.
+
+    None while a trial waits, for that was interrupted, or promised by a warm start: it is run.
+    """
+    if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        return []
+    return [*(trial.user_attrs.get(EXPECTED) for trial in finished(study)), expected]
 
 
 def is_used_up(study: optuna.Study) -> str:

@@ -31,6 +31,7 @@ from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Propos
 from tl_hpo.search.samplers.surrogate import Surrogate, fit
 from tl_hpo.search.samplers.surrogate import slices as slices_of
 from tl_hpo.search.slices import Slice
+from tl_hpo.search.study import FINISHED
 
 _log = logging.getLogger(__name__)
 
@@ -143,10 +144,11 @@ class GPyOptSampler(SeededSampler):
     def expected_improvement(self, study: Study) -> float | None:
         """Return the largest expected improvement over the space, in the unit of the values.
 
-        Running trials are as if they were not. None where there is no model, as long as the
-        initial design lasts for example, or where the acquisition is another.
+        Trials that run or wait are as if they were not, so an interrupted search is told what an
+        uninterrupted one is. None where there is no model, as long as the initial design lasts
+        for example, or where the acquisition is another.
         """
-        if len(study.get_trials(deepcopy=False)) < self.n_initial:
+        if len(study.get_trials(deepcopy=False, states=FINISHED)) < self.n_initial:
             return None
         surrogate = self.surrogate(study)
         return None if surrogate is None else surrogate.largest_improvement()
