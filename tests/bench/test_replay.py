@@ -299,7 +299,7 @@ def test_a_search_replays_as_it_is_told(table):
 
 @pytest.mark.parametrize(
     ("strategy", "trials", "steps"),
-    [("joint", 10, [10]), ("shared", 10, [5, 5]), ("separate_steps", 29, [9, 9, 11])],
+    [("joint", 10, [10]), ("shared", 10, [5, 5]), ("separate_steps", 28, [9, 9, 10])],
 )
 def test_strategies_share_one_budget(table, strategy, trials, steps):
     config = compose_search([f"strategy={strategy}", "sampler=random"], table, trials)

@@ -49,7 +49,7 @@ class SimulatedRunner:
         for phase in ("head", "finetune"):
             settings[f"{phase}_optimizer"] = values.get(f"optimizer@{phase}.optimizer", common[0])
             settings[f"{phase}_lr"] = float(values.get(f"{phase}.optimizer.lr", common[1]))
-        return settings | {"delimiting_layer": float(values.get("delimiting_layer", 2 / 3))}
+        return settings | {"delimiting_layer": _number(values.get("delimiting_layer", repr(2 / 3)))}
 
     def run(
         self,
@@ -107,6 +107,13 @@ class Layered(SimulatedRunner):
 
 def parsed(overrides: Sequence[str]) -> dict[str, str]:
     return {key_of(text): text.partition("=")[2].strip("'") for text in overrides}
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _result(score: float, n_layers: int, epochs: int) -> TrialResult:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from tl_hpo.files import read_csv
 from tl_hpo.search.importance import EQUAL, importances, write_importance
+from tl_hpo.search.study import DUPLICATE_OF
 
 SPACE = {
     "model": CategoricalDistribution(("vgg16", "resnet50", "xception")),
@@ -144,3 +145,18 @@ def test_importance_csv_has_a_row_per_parameter_with_its_rank(tmp_path):
         {"step": "joint", "parameter": "model", "importance": "0.3", "rank": "2"},
         {"step": "head", "parameter": "optimizer", "importance": "1.0", "rank": "1"},
     ]
+
+
+def test_a_trial_that_was_told_the_score_of_another_does_not_count():
+    study = completed(points(12), by_model)
+    expected = importances({"joint": study})
+    for twin in study.trials[:6]:
+        study.add_trial(
+            create_trial(
+                params=twin.params | {"depth": 0.5},
+                distributions=SPACE,
+                value=twin.value,
+                user_attrs={DUPLICATE_OF: twin.number},
+            )
+        )
+    assert importances({"joint": study}) == expected

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from optuna.pruners import HyperbandPruner, MedianPruner
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from simulated import SimulatedRunner
 
 from tl_hpo.errors import UserError
 from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.pruners import EarlyCancel, Hyperband, make_pruner
+from tl_hpo.search.study import DUPLICATE_OF
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -284,3 +285,31 @@ def test_unknown_name_and_option_suggest_the_nearest():
         make_pruner({"name": "early_cancle"})
     with pytest.raises(UserError, match="epochs"):
         make_pruner({"name": "early_cancel", "epoch": 5})
+
+
+def test_the_median_is_over_what_was_trained():
+    study = optuna.create_study(
+        direction="maximize", pruner=make_pruner({"name": "median", "n_startup_trials": 2})
+    )
+    for value, twin in ((0.2, None), (0.4, None), (0.4, 1), (0.4, 1)):
+        trial = create_trial(
+            value=value,
+            intermediate_values={1: value},
+            user_attrs={} if twin is None else {DUPLICATE_OF: twin},
+        )
+        study.add_trial(trial)
+    for value, worse in ((0.35, False), (0.25, True)):  # than 0.3; with the duplicates, than 0.4
+        trial = study.ask()
+        trial.report(value, 1)
+        assert trial.should_prune() is worse
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def test_trials_told_the_score_of_another_start_no_pruning():
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(config("median")))
+    for number in range(9):
+        told = {} if number < 4 else {DUPLICATE_OF: 0}
+        study.add_trial(create_trial(value=0.9, intermediate_values={1: 0.9}, user_attrs=told))
+    trial = study.ask()
+    trial.report(0.1, 1)
+    assert not trial.should_prune()

@@ -14,7 +14,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 from tl_hpo.search.samplers._session import session
+from tl_hpo.search.samplers.axes import Axes
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
+from tl_hpo.search.samplers.observations import lessons
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -70,14 +72,15 @@ GOOD = [(COMPLETE, 0.3 + 0.1 * i, []) for i in range(4)]
 
 @functools.cache
 def without_the_last():
-    """What follows GOOD; a failed trial takes the number of the one in question."""
-    return next_params(past([*GOOD, (FAIL, None, [])]))
+    """What follows GOOD; a trial without a point takes the number of the one in question."""
+    study = past(GOOD)
+    study.add_trial(create_trial(state=FAIL, params={}, distributions={}))
+    return next_params(study)
 
 
 @pytest.mark.parametrize(
     "unusable",
     [
-        (FAIL, None, [0.9]),
         (COMPLETE, math.inf, []),
         (COMPLETE, -math.inf, []),
         (PRUNED, None, []),
@@ -86,6 +89,39 @@ def without_the_last():
 )
 def test_unusable_trials_change_nothing(unusable):
     assert next_params(past([*GOOD, unusable])) == without_the_last()
+
+
+@pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])
+@pytest.mark.parametrize(("direction", "worst"), [("maximize", 0.3), ("minimize", 0.6)])
+def test_failed_trial_counts_as_the_worst(direction, worst, kernel):
+    failed = past([*GOOD, (FAIL, None, [0.9])], direction)
+    complete = past([*GOOD, (COMPLETE, worst, [])], direction)
+    expected = pytest.approx(next_params(complete, kernel=kernel))  # scores are negated, or not
+    assert next_params(failed, kernel=kernel) == expected
+
+
+def test_point_that_failed_counts_once_and_not_at_all_once_it_is_trained():
+    axes = Axes(SPACE)
+    study = past([*GOOD, (FAIL, None, []), (FAIL, None, [])])
+    first, second = study.trials[-2:]
+    study.add_trial(first)
+    assert [each.params for each in lessons(study, axes) if each.failed] == [
+        first.params,
+        second.params,
+    ]
+    study.add_trial(create_trial(value=0.9, params=first.params, distributions=SPACE))
+    learned = lessons(study, axes)
+    assert [each.params for each in learned if each.failed] == [second.params]
+    assert len(learned) == len(GOOD) + 2
+
+
+def test_surrogate_shows_no_score_of_a_failed_trial():
+    study = past([*GOOD, (FAIL, None, [])])
+    surrogate = GPyOptSampler(seed=0, space=SPACE).surrogate(study)
+    assert len(surrogate.past) == len(GOOD)
+    failed, best = study.trials[-1].params, study.trials[-2].params
+    mean, _, _ = surrogate.predict([failed, best])
+    assert mean[0] < mean[1]
 
 
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 0.6), ("minimize", 0.1)])
@@ -114,6 +150,15 @@ def test_no_usable_trial_after_the_initial_design_gives_a_random_point():
     params = next_params(past([(FAIL, None, [])] * 6))
     assert params == next_params(past([(FAIL, None, [])] * 6))
     assert set(params) == set(SPACE)
+
+
+def test_before_there_is_a_score_no_point_that_failed_is_drawn_again():
+    space = {"model": SPACE["model"]}
+    study = optuna.create_study(sampler=GPyOptSampler(seed=0, space=space, n_initial=1))
+    for _ in range(3):
+        study.tell(study.ask(fixed_distributions=space), state=FAIL)
+    assert len({trial.params["model"] for trial in study.trials}) == 3
+    study.tell(study.ask(fixed_distributions=space), state=FAIL)  # now any will do
 
 
 @pytest.mark.parametrize("kernel", ["mixed", "gpyopt"])

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 from optuna.storages import InMemoryStorage
-from simulated import LAYERS, MODEL_GAIN, SimulatedRunner, parsed
+from optuna.trial import TrialState
+from simulated import LAYERS, MODEL_GAIN, Layered, SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
+from tl_hpo.search.earlier import configurations
 from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.repeats import Repeats
 from tl_hpo.search.strategy import parse_strategy
+from tl_hpo.search.study import EXPECTED
 
 MODELS = "search.models=[densenet121,vgg16,my_timm_model]"
 
@@ -276,3 +279,48 @@ def test_studies_may_have_names_alike():
     steps = [step("a", each="model"), step("a-z"), step("repeat")]
     names = parse_strategy({"name": "mine", "steps": steps}).studies()
     assert names == ["a", "a-x", "a-y", "a-z", "repeat"]
+
+
+def in_memory(plan, runner, storage=None):
+    experiment = Experiment(plan, runner, storage or InMemoryStorage())
+    experiment.run()
+    return experiment.studies["joint"]
+
+
+@pytest.mark.parametrize("moment", range(3, 8))
+def test_an_interrupted_step_ends_where_an_uninterrupted_one_does(plan, moment):
+    limits = Limits(min_improvement=0.02, min_improvement_trials=1)
+    p = replace(plan("strategy=joint", "search.n_trials=7"), limits=limits)
+    whole = in_memory(p, SimulatedRunner())
+    storage = InMemoryStorage()
+    if moment <= len(whole.trials):
+        with pytest.raises(KeyboardInterrupt):
+            in_memory(p, killed_at(moment), storage)
+    resumed = in_memory(p, SimulatedRunner(), storage)
+    told = [[t.user_attrs.get(EXPECTED) for t in study.trials] for study in (whole, resumed)]
+    assert told[0] == told[1]
+    assert [t.state for t in whole.trials] == [t.state for t in resumed.trials]
+
+
+def killed_at(moment):
+    return SimulatedRunner(lambda n: KeyboardInterrupt() if n == moment else None)
+
+
+class Flat(Layered):
+    """All configurations are equally good."""
+
+    def score(self, overrides):
+        return 0.9
+
+
+def test_what_a_warm_start_promises_is_run_however_little_it_may_gain(plan, past):
+    source = past("joint", "search.n_trials=8", runner=Layered())
+    p = replace(
+        plan("strategy=joint", "search.n_trials=9"),
+        limits=Limits(min_improvement=0.3, min_improvement_trials=1),
+        warm_start=configurations([source]),
+        warm_trials=7,
+    )
+    study = in_memory(p, runner := Flat())
+    assert len(runner.asked) == len(study.trials) == 7
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)

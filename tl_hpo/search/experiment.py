@@ -197,7 +197,17 @@ class Experiment:
             limits=replace(self.plan.limits, begun=self._has_begun),
             improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
+            others=lambda: self._others(step),
         )
+
+    def _others(self, step: Step) -> list[optuna.Study]:
+        """Return the studies of other steps whose scores may be told in a step.
+
+        A step that later ones build on trains its best itself: they need its trial.
+        """
+        sources = {n for s in self.plan.strategy.steps for n in (s.inherits, s.head_from)}
+        own = step.studies()
+        return [] if step.name in sources else [s for n, s in self.studies.items() if n not in own]
 
     def _tell_beginning(self, run: StepRun) -> None:
         done = len(finished(run.study))

@@ -30,8 +30,9 @@ def importances(studies: Mapping[str, optuna.Study], seed: int = 0) -> dict[str,
     """Return the share of each parameter by step, the largest first; those of a step sum to 1.
 
     A trial counts with the score that a sampler learns from: a pruned one with its best epoch, a
-    failed one not at all. Steps of which nothing can be told have no entry: fewer than four scored
-    trials, fewer than two axes, equal scores.
+    failed one not at all, nor one that was told another's score, which would count twice. Steps of
+    which nothing can be told have no entry: fewer than four scored trials, fewer than two axes,
+    equal scores.
 
     Args:
         studies: by the name of their step.
@@ -53,7 +54,7 @@ def write_importance(path: Path, importances: Mapping[str, Mapping[str, float]])
 
 def _importances(study: optuna.Study, seed: int) -> dict[str, float]:
     axes = Axes(_common_space(study))
-    seen = observations(study, axes)
+    seen = [each for each in observations(study, axes) if not each.told]
     scores = [one.score for one in seen]
     points = {tuple(one.params[name] for name in axes.space) for one in seen}
     if len(seen) < LEAST_TRIALS or len(axes.space) < 2 or len(points) < 2:

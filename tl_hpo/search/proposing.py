@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.samplers import RandomSampler
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from tl_hpo.overrides import merged
 from tl_hpo.search.duplicates import (
@@ -42,7 +42,8 @@ def propose(step: StepRun) -> Offer | str | None:
     """Return the next trial; None while those that run must end first; or why there is none.
 
     A point that would train what another trial has trained is not trained: its sampler is told
-    the score of that trial, now or as soon as it is known, and asked for another point.
+    the score of that trial, now or as soon as it is known, and asked for another point. So it is
+    with a point that has failed time and again; its sampler is told that it failed.
     """
     while True:
         study = step.study
@@ -69,22 +70,28 @@ def propose(step: StepRun) -> Offer | str | None:
 
 def _reason_to_stop(step: StepRun, expected: float | None) -> str:
     """Return why no further trial is worth it, or nothing."""
-    past = [trial.user_attrs.get(EXPECTED) for trial in finished(step.study)]
-    return (
-        step.limits.reason(step.clock(), [*past, expected])
-        or is_used_up(step.study)
-        or (
-            f"the last {MAX_DUPLICATES} proposals had all been tried"
-            if in_a_row(step.study) >= MAX_DUPLICATES
-            else ""
-        )
-    )
+    study = step.study
+    return step.limits.reason(step.clock(), _improvements(study, expected)) or is_used_up(study)
+
+
+def _improvements(study: optuna.Study, expected: float | None) -> list[float | None]:
+    """Return the improvements that were expected of the trials, the next one's last.
+
+    None while a trial waits, for that was interrupted, or promised by a warm start: it is run.
+    """
+    if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        return []
+    return [*(trial.user_attrs.get(EXPECTED) for trial in finished(study)), expected]
 
 
 def is_used_up(study: optuna.Study) -> str:
-    """Return that a sampler has a last point and has proposed it, or nothing."""
-    exhausted = getattr(study.sampler, "exhausted", None)  # of a grid
-    return "every point of the grid has been tried" if exhausted and exhausted(study) else ""
+    """Return that there is no point that has not been tried, or nothing."""
+    exhausted = getattr(study.sampler, "exhausted", None)  # of a grid, which has a last point
+    if exhausted:
+        return "every point of the grid has been tried" if exhausted(study) else ""
+    if in_a_row(study) >= MAX_DUPLICATES:
+        return f"the last {MAX_DUPLICATES} proposals had all been tried"
+    return ""
 
 
 def describe_end(step: StepRun, reason: str) -> None:
@@ -97,7 +104,7 @@ def describe_end(step: StepRun, reason: str) -> None:
 def _ask(step: StepRun) -> Trial:
     """Return the next trial; a sampler that goes in circles is replaced by chance for once."""
     study = step.study
-    if in_a_row(study) < _RANDOM_AFTER:
+    if getattr(study.sampler, "advances", False) or in_a_row(study) < _RANDOM_AFTER:
         return study.ask(fixed_distributions=step.space.distributions)
     sampler = study.sampler
     study.sampler = RandomSampler(seed=ask_seed(step.seed, len(study.get_trials(deepcopy=False))))
@@ -113,11 +120,17 @@ def _offer(step: StepRun, trial: Trial) -> Offer | None:
         return Offer(step, trial, step.listed(trial.number))
     point = merged(step.chosen, step.space.overrides(trial.params))
     overrides = merged(step.overrides, point)
-    own = identity(overrides, lambda: step.runner.count_layers(overrides))
-    twin = twin_of(step.study, own)
+    own = identity(overrides, step.runner)
+    twin = twin_of([step.study, *step.others()], own)
     if twin is not None:
-        tell_as(step.study, trial, twin)
-        logger.debug("%s trial %d is trial %d again", step.name, trial.number, twin.number)
+        tell_as(step.study, trial, twin.trial, twin.study)
+        logger.debug(
+            "%s trial %d is %s trial %d again",
+            step.name,
+            trial.number,
+            twin.study.study_name,
+            twin.trial.number,
+        )
         return None
     trial.set_user_attr(IDENTITY, own)
     other = running_twin_of(step.study, trial.number, own)

@@ -6,15 +6,16 @@ head epochs that were planned, so that all trials are in the same phase at the s
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, cast
 
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.errors import UserError, unknown
+from tl_hpo.search.study import DUPLICATE_OF
 
 MAJORITY_SHARE = "majority_share"  # user attribute of a trial: share of the largest class
 _COMPLETED_RUNG = "completed_rung_"  # Optuna's system attributes of a trial, a number follows
@@ -77,6 +78,28 @@ class EarlyCancel(BasePruner):
         return min(share + self.margin, (share + 1.0) / 2.0)
 
 
+class _Trained(Study):
+    """A study as if there were no trials that were told another's score, untrained."""
+
+    def __init__(self, study: Study) -> None:
+        vars(self).update(vars(study))
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials that were trained."""
+        trials = super().get_trials(deepcopy=deepcopy, states=states)
+        return [trial for trial in trials if DUPLICATE_OF not in trial.user_attrs]
+
+
+class Median(MedianPruner):
+    """Optuna's, in whose median every training counts once."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Tell whether to stop the trial now."""
+        return bool(super().prune(_Trained(study), trial))
+
+
 def median_pruner(
     n_startup_trials: int = 5, n_warmup_epochs: int = 0, interval: int = 1
 ) -> MedianPruner:
@@ -94,7 +117,7 @@ def median_pruner(
     _check_count("pruner.n_startup_trials", n_startup_trials, 0)
     _check_count("pruner.n_warmup_epochs", n_warmup_epochs, 0)
     _check_count("pruner.interval", interval, 1)
-    return MedianPruner(n_startup_trials, n_warmup_epochs, interval)
+    return Median(n_startup_trials, n_warmup_epochs, interval)
 
 
 class Hyperband(BasePruner):

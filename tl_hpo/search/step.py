@@ -32,6 +32,7 @@ class StepRun:
         limits: what ends a search before its trials are done.
         improvement: the largest improvement to be expected of the next trial; None: not asked for.
         seed: of what is drawn at random where the sampler goes in circles.
+        others: studies of the search, not of this step, whose scores its trials may be told.
         listed: overrides by number where a step has a list of trials, not a search space.
     """
 
@@ -51,6 +52,7 @@ class StepRun:
     limits: Limits = field(default_factory=Limits)
     improvement: Callable[[optuna.Study], float | None] | None = None
     seed: int = 0
+    others: Callable[[], Sequence[optuna.Study]] = tuple
     listed: Callable[[int], Sequence[str]] | None = None
 
 

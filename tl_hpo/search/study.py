@@ -29,6 +29,7 @@ IDENTITY = "identity"  # list of str: equal in trials that train the same
 WAITS_FOR = "waits_for"  # number of a running trial that trains the same, or None
 DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, untrained
 OWNER = "owner"  # which of several processes runs it
+DUPLICATE_IN = "duplicate_in"  # name of that trial's study, where it is another
 EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
 

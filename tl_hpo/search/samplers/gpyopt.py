@@ -14,20 +14,28 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tl_hpo.errors import UserError, unknown
-from tl_hpo.search.samplers import Conditions, Usual, check_n_initial
+from tl_hpo.search.samplers import Conditions, Usual, ask_seed, check_n_initial
 from tl_hpo.search.samplers._session import session
 from tl_hpo.search.samplers.axes import Axes, Scale, searched
 from tl_hpo.search.samplers.design import Design, random_design, sobol_point
 from tl_hpo.search.samplers.mixed_proposer import MixedProposer
-from tl_hpo.search.samplers.observations import Observation, observations, pending, sign
+from tl_hpo.search.samplers.observations import (
+    Observation,
+    failures,
+    lessons,
+    pending,
+    sign,
+)
 from tl_hpo.search.samplers.of_space import SeededSampler
 from tl_hpo.search.samplers.proposer import BayesianOptimizationProposer, Proposer
 from tl_hpo.search.samplers.surrogate import Surrogate, fit
 from tl_hpo.search.samplers.surrogate import slices as slices_of
 from tl_hpo.search.slices import Slice
+from tl_hpo.search.study import FINISHED
 
 _log = logging.getLogger(__name__)
 
+_DRAWS = 16  # at random, for a point that has not failed; in a space without any, one must do
 
 Kernel = Literal["mixed", "gpyopt"]
 
@@ -39,7 +47,9 @@ class GPyOptSampler(SeededSampler):
     ``seed``; every later one GPyOpt's suggestion, drawn with ``seed + number``. A proposal
     depends on the past and running trials, the seed and the number alone, so a restart changes
     nothing. GPyOpt minimises: of a study that maximises it gets minus the scores (see
-    `observations` for which trials count). Running trials are told to it as pending points.
+    `observations` for which trials count). Running trials are told to it as pending points, and
+    failed ones as points as bad as the worst (see `lessons`), whatever the kernel: GPyOpt itself
+    ends where the function that it minimises fails, so there is no rule of its own to keep.
 
     Args:
         seed: not negative.
@@ -116,13 +126,13 @@ class GPyOptSampler(SeededSampler):
             return axes.decode(self._initial(axes, trial.number))
         row = self._suggest(study, axes, trial.number)
         if row is None:
-            row = random_design(axes.domain(), 1, self.seed + trial.number)[0]
+            row = self._random(study, axes, trial.number)
         return axes.decode(row)
 
     def surrogate(self, study: Study) -> Surrogate | None:
         """Return the model fitted on all usable trials of a study, None where it has none."""
         axes = self._axes(self.infer_relative_search_space(study))
-        past = observations(study, axes)
+        past = lessons(study, axes)
         if not past or not axes.space:
             return None
         try:
@@ -134,10 +144,11 @@ class GPyOptSampler(SeededSampler):
     def expected_improvement(self, study: Study) -> float | None:
         """Return the largest expected improvement over the space, in the unit of the values.
 
-        Running trials are as if they were not. None where there is no model, as long as the
-        initial design lasts for example, or where the acquisition is another.
+        Trials that run or wait are as if they were not, so an interrupted search is told what an
+        uninterrupted one is. None where there is no model, as long as the initial design lasts
+        for example, or where the acquisition is another.
         """
-        if len(study.get_trials(deepcopy=False)) < self.n_initial:
+        if len(study.get_trials(deepcopy=False, states=FINISHED)) < self.n_initial:
             return None
         surrogate = self.surrogate(study)
         return None if surrogate is None else surrogate.largest_improvement()
@@ -167,7 +178,7 @@ class GPyOptSampler(SeededSampler):
 
     def _suggest(self, study: Study, axes: Axes, number: int) -> NDArray[np.float64] | None:
         """Return GPyOpt's suggestion, shape (n_axes,); None where it has none."""
-        past = observations(study, axes)
+        past = lessons(study, axes)
         if not past:
             return None
         X = axes.encode([each.params for each in past])
@@ -189,6 +200,19 @@ class GPyOptSampler(SeededSampler):
                 problem = "GPyOpt's suggestion is not a number"
         self._tell(problem)
         return None
+
+    def _random(self, study: Study, axes: Axes, number: int) -> NDArray[np.float64]:
+        """Return a random point, shape (n_axes,); one that has failed only if draws find no other.
+
+        Before any trial has a score, this alone keeps a search from what has failed.
+        """
+        failed = axes.encode(failures(study, axes)).tolist()
+        for draw in range(_DRAWS):
+            seed = ask_seed(self.seed + number, draw) if draw else self.seed + number
+            row = random_design(axes.domain(), 1, seed)[0]
+            if axes.encode([axes.decode(row)])[0].tolist() not in failed:
+                break
+        return row
 
     def _tell(self, problem: str) -> None:
         if problem not in self._told:

@@ -49,6 +49,8 @@ class GridSampler(SpaceSampler):
 
     """
 
+    advances = True
+
     def __init__(
         self,
         space: Mapping[str, BaseDistribution],

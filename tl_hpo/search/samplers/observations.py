@@ -8,16 +8,24 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.search.samplers.axes import Axes
-from tl_hpo.search.study import result_of
+from tl_hpo.search.study import DUPLICATE_OF, result_of
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A past trial: its parameters, its categories included, its score, and what it took."""
+    """A past trial: its parameters, its categories included, its score, and what it took.
+
+    Attributes:
+        told: whether the trial was not trained, but told the score of another.
+        failed: whether it failed; then the score is none of its own, see `lessons`.
+
+    """
 
     params: dict[str, Any]
     score: float
     seconds: float | None = None
+    told: bool = False
+    failed: bool = False
 
 
 def observations(study: Study, axes: Axes) -> list[Observation]:
@@ -29,10 +37,43 @@ def observations(study: Study, axes: Axes) -> list[Observation]:
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     scored = ((trial, _score(trial, study.direction)) for trial in trials)
     return [
-        Observation(dict(trial.params), score, result_of(trial).get("seconds"))
+        Observation(
+            dict(trial.params),
+            score,
+            result_of(trial).get("seconds"),
+            told=DUPLICATE_OF in trial.user_attrs,
+        )
         for trial, score in scored
         if score is not None and math.isfinite(score) and axes.holds(trial.params)
     ]
+
+
+def lessons(study: Study, axes: Axes) -> list[Observation]:
+    """Return what a model learns from: the usable past trials, then every point that only failed.
+
+    A model that did not know of them would expect the most where it knows nothing, and propose a
+    point that always fails again and again. They are as bad as the worst usable trial, which is
+    bad enough to look elsewhere, and leaves the model its scale. Without a usable trial there is
+    nothing to learn.
+    """
+    past = observations(study, axes)
+    if not past:
+        return []
+    worst = _worst([each.score for each in past], study.direction)
+    found = list(past)
+    known = axes.encode([each.params for each in past]).tolist()
+    for params in failures(study, axes):
+        row = axes.encode([params])[0].tolist()
+        if row not in known:
+            known.append(row)
+            found.append(Observation(params, worst, failed=True))
+    return found
+
+
+def failures(study: Study, axes: Axes) -> list[dict[str, Any]]:
+    """Return the parameters of the failed trials, where they have all."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return [dict(trial.params) for trial in trials if axes.holds(trial.params)]
 
 
 def pending(study: Study, axes: Axes, number: int) -> list[dict[str, Any]]:
@@ -45,6 +86,10 @@ def pending(study: Study, axes: Axes, number: int) -> list[dict[str, Any]]:
 def sign(direction: StudyDirection) -> float:
     """Return what to multiply scores by so that less is better, as GPyOpt has it."""
     return -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+
+
+def _worst(scores: list[float], direction: StudyDirection) -> float:
+    return min(scores) if direction == StudyDirection.MAXIMIZE else max(scores)
 
 
 def _score(trial: FrozenTrial, direction: StudyDirection) -> float | None:

@@ -19,7 +19,13 @@ class SeededSampler(BaseSampler):
     Args:
         seed: of the search, not negative.
 
+    Attributes:
+        advances: whether the next trial's point is another one whatever came of this one's, so
+            that it need not be helped on where a point turns out to have been tried.
+
     """
+
+    advances: bool = False
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

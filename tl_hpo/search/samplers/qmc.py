@@ -24,6 +24,8 @@ class SobolSampler(SpaceSampler):
     at random, and a trial that is asked again after a crash costs a point.
     """
 
+    advances = True
+
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:

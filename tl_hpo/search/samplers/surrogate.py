@@ -27,7 +27,7 @@ class Surrogate:
 
     Attributes:
         axes: the search space.
-        past: the trials it was fitted on.
+        past: the trials with a score that it was fitted on.
         factor: -1 where the study maximises, else 1.
         proposer: reads the model.
         built: the GPyOpt object, its model fitted.
@@ -67,13 +67,14 @@ class Surrogate:
 def fit(
     axes: Axes, past: list[Observation], factor: float, proposer: Proposer, seed: int
 ) -> Surrogate:
-    """Return the surrogate of past trials; at least one, all with every axis."""
+    """Return the surrogate of past trials; at least one has a score, all have every axis."""
     X = axes.encode([each.params for each in past])
     Y = factor * np.array([[each.score] for each in past])
     with session(seed) as gpyopt:
         built = proposer.build(gpyopt, axes.domain(), X, Y)
         built._update_model(built.normalization_type)  # GPyOpt has no public way to fit only
-    return Surrogate(axes, past, factor, proposer, built)
+    scored = [each for each in past if not each.failed]
+    return Surrogate(axes, scored, factor, proposer, built)
 
 
 def slices(surrogate: Surrogate, n: int = 200) -> list[Slice]:
