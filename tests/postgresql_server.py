@@ -25,6 +25,7 @@ def server(folder: Path) -> Iterator[str]:
     bin_ = programs()
     assert bin_ is not None
     data, port = folder / "data", _free_port()
+    folder.mkdir(exist_ok=True)
     for each in (folder, *folder.parents):  # of pytest, for the server's user to get through
         if each.stat().st_uid == os.getuid() and "pytest" in str(each):
             each.chmod(0o755)

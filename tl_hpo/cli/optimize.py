@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
@@ -27,6 +29,7 @@ from tl_hpo.files import (
     replacing,
     waiting_lock,
     write_json,
+    write_text,
 )
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
@@ -38,7 +41,7 @@ from tl_hpo.search.repeats import Repeated
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
-from tl_hpo.search.storages import open_shared_storage
+from tl_hpo.search.storages import open_shared_storage, password_of
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
@@ -57,11 +60,20 @@ def optimize(config: DictConfig) -> None:
     folder = run_folder()
     study = config.study
     if study.storage is not None:
+        _hide_password(study.storage)
         _optimize(config, folder, open_shared_storage(study.storage, folder, study.heartbeat))
         return
     with locked(folder):
         remove_leftovers(folder)
         _optimize(config, folder, None)
+
+
+def _hide_password(url: Any) -> None:
+    """Take a database's password out of the file in which Hydra keeps what a sweep was told."""
+    password = password_of(url)
+    path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
+    if password and HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
+        write_text(path, path.read_text(encoding="utf-8").replace(password, "***"))
 
 
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
