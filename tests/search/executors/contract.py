@@ -6,6 +6,7 @@ A test module has the fixtures ``executor`` (one with so many workers) and ``ran
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,15 @@ def until(reached):
             return
         time.sleep(0.02)
     raise AssertionError("never came about")
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process exists and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z" and os.path.exists(f"/proc/{pid}")
 
 
 class ExecutorContract:

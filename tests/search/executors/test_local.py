@@ -1,26 +1,15 @@
 """Worker processes: their trials, their deaths, and that none outlives its executor."""
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
-from contract import TRIAL, ExecutorContract, always, never, until
+from contract import TRIAL, ExecutorContract, always, is_running, never, until
 
 from tl_hpo.search.executors.base import WorkerDiedError
 
 
 class TestTheContract(ExecutorContract):
     pass
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process exists and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z" and os.path.exists(f"/proc/{pid}")
 
 
 def test_a_worker_that_is_killed_is_told_and_replaced(executor, ran, tmp_path):
