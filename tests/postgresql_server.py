@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 USER = "postgres"  # the server refuses to run as root
 PASSWORD = "secret-of-the-tests"
@@ -20,15 +21,19 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """Run a server in ``folder`` and yield the URL of an empty database."""
+def server() -> Iterator[str]:
+    """Run a server and yield the URL of an empty database."""
+    with TemporaryDirectory(prefix="tl_hpo-postgresql-") as folder:
+        os.chmod(folder, 0o755)  # for the server's user to get through
+        with _running(Path(folder)) as url:
+            yield url
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[str]:
     bin_ = programs()
     assert bin_ is not None
     data, port = folder / "data", _free_port()
-    folder.mkdir(exist_ok=True)
-    for each in (folder, *folder.parents):  # of pytest, for the server's user to get through
-        if each.stat().st_uid == os.getuid() and "pytest" in str(each):
-            each.chmod(0o755)
     data.mkdir()
     secret = folder / "password"
     secret.write_text(PASSWORD)

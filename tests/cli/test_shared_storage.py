@@ -17,14 +17,12 @@ pytestmark = [
 ]
 
 
-def test_an_experiment_in_a_database_leaves_its_password_nowhere(
-    command, image_folder, tiny, tmp_path
-):
+def test_an_experiment_in_a_database_leaves_its_password_nowhere(command, image_folder, tiny):
     arguments = [
         *("-m", "dataset=folder", f"dataset.root={image_folder()}", *tiny),
         *("strategy=joint,shared", "search.n_trials=2", "search.layer_trials=1"),
     ]
-    with server(tmp_path / "postgresql") as url:
+    with server() as url:
         shared = f"study.storage={url}"
         outcome = command("optimize", *arguments, shared)
         assert outcome.code == 0, outcome.err

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with server(tmp_path_factory.mktemp("postgresql")) as url:
+def url():
+    with server() as url:
         yield url
 
 

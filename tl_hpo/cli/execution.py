@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,13 +10,17 @@ from omegaconf import DictConfig, OmegaConf
 from tl_hpo.errors import unknown
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.executors.local import ProcessExecutor
-from tl_hpo.search.executors.slots import CPU, Slot, make_slots, usable_cores
+from tl_hpo.search.executors.ray_connection import connect
+from tl_hpo.search.executors.ray_shares import check_wanted, make_share
+from tl_hpo.search.executors.slots import AUTO, CPU, Slot, make_slots, usable_cores
 from tl_hpo.search.executors.wire import Setup
 from tl_hpo.training.devices import count_gpus
 from tl_hpo.training.runner import LocalRunner
-from tl_hpo.training.worker import memory_share
 
-KINDS = ("local", "inline")
+KINDS = ("local", "inline", "ray")
+RAY_OPTIONS = {
+    *("address", "workers", "gpus", "cpus", "store_dir", "node_ip_address", "dashboard"),
+}
 
 
 def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
@@ -31,20 +36,54 @@ def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
         raise unknown("executor", str(kind), KINDS)
     if settings.kind == "inline":
         return Inline(runner)
-    return _local(cast(Mapping[str, Any], OmegaConf.to_container(settings)), config, runner)
+    make = _ray if settings.kind == "ray" else _local
+    return make(cast(Mapping[str, Any], OmegaConf.to_container(settings)), config, runner)
 
 
-def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -> ProcessExecutor:
+def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -> Executor:
     _check_options(settings, {"devices", "workers", "per_device"})
-    on_cpu = config.trainer.accelerator == CPU
     slots = make_slots(
-        devices=CPU if on_cpu else settings["devices"],
+        devices=CPU if _on_cpu(config) else settings["devices"],
         workers=settings["workers"],
         per_device=settings["per_device"],
         n_gpus=count_gpus(),
         cores=usable_cores(),
     )
-    return ProcessExecutor(lambda slot: _setup(runner, slot, len(slots)), slots)
+
+    def setup(slot: Slot) -> Setup:
+        n_slots = len(slots)
+        machine = _machine(runner, on_cpu=slot.device is None, alone=n_slots == 1)
+        return _setup(machine, 1 / n_slots, slot.share)
+
+    return ProcessExecutor(setup, slots)
+
+
+def _ray(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -> Executor:
+    _check_options(settings, RAY_OPTIONS)
+    wanted = {key: settings[key] for key in ("workers", "cpus", "gpus")}
+    check_wanted(**wanted)
+    connection = connect(
+        address=settings["address"],
+        node_ip_address=settings["node_ip_address"],
+        dashboard=settings["dashboard"],
+        cores=usable_cores(),
+        on_cpu=_on_cpu(config) or wanted["gpus"] == 0,
+    )
+    try:
+        # Not above: Ray, which is optional, is imported as `connect` wants it.
+        from tl_hpo.search.executors.ray_cluster import RayExecutor
+
+        if _on_cpu(config) and wanted["gpus"] == AUTO:
+            wanted["gpus"] = 0
+        share = make_share(connection.nodes(), **wanted)
+        machine = _machine(runner, on_cpu=not share.gpus, alone=share.workers == 1)
+        folder = settings["store_dir"] or config.store.dir
+        machine["config"]["store"]["dir"] = str(Path(folder).absolute())
+        setup = _setup(machine, 1 / share.per_node, share.gpus or 1.0)
+        return RayExecutor(connection, setup, share)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
@@ -52,13 +91,22 @@ def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
         raise unknown("executor", key, sorted(known))
 
 
-def _setup(runner: LocalRunner, slot: Slot, n_slots: int) -> Setup:
-    """Return what a worker needs: the runner's settings, and its part of the machine."""
+def _on_cpu(config: DictConfig) -> bool:
+    return bool(config.trainer.accelerator == CPU)
+
+
+def _machine(runner: LocalRunner, *, on_cpu: bool, alone: bool) -> dict[str, Any]:
+    """Return the runner's settings for one of the processes that run trials."""
     arguments = runner.arguments
-    machine = arguments["config"]
-    if slot.device is None:
-        machine["trainer"]["accelerator"] = CPU
-    if n_slots > 1:
-        machine["trainer"]["progress"] = False  # bars of several processes write over each other
-    machine["reuse"] = memory_share(machine["reuse"], 1 / n_slots, slot.share)
-    return Setup("tl_hpo.training.runner:make_runner", arguments, sys.path)
+    trainer = arguments["config"]["trainer"]
+    if on_cpu:
+        trainer["accelerator"] = CPU
+    if not alone:
+        trainer["progress"] = False  # bars of several processes write over each other
+    return arguments
+
+
+def _setup(arguments: dict[str, Any], host_share: float, device_share: float) -> Setup:
+    """Return what makes the runner there, with its part of the memory that it finds there."""
+    shares = {"host_share": host_share, "device_share": device_share}
+    return Setup("tl_hpo.training.runner:make_runner", arguments | shares, sys.path)

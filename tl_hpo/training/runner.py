@@ -22,7 +22,7 @@ from tl_hpo.training.judgement import (
 from tl_hpo.training.result import METRICS_FILE, Report, TrialResult
 from tl_hpo.training.saved import load_model
 from tl_hpo.training.trial import input_size, judge_images, run_trial
-from tl_hpo.training.worker import TrialData, Worker
+from tl_hpo.training.worker import TrialData, Worker, memory_share
 
 
 class LocalRunner:
@@ -138,9 +138,23 @@ class LocalRunner:
             release_memory()
 
 
-def make_runner(search_path: list[str], config: dict[str, Any], vary_layer: bool) -> LocalRunner:
-    """Return the runner of `LocalRunner.arguments`, in another process."""
-    return LocalRunner(search_path, OmegaConf.create(config), vary_layer=vary_layer)
+def make_runner(
+    search_path: list[str],
+    config: dict[str, Any],
+    vary_layer: bool,
+    host_share: float = 1.0,
+    device_share: float = 1.0,
+) -> LocalRunner:
+    """Return the runner of `LocalRunner.arguments`, in another process.
+
+    Args:
+        search_path, config, vary_layer: see `LocalRunner`.
+        host_share, device_share: of the memory of the machine and of its device that this process
+            runs on; see `memory_share`.
+
+    """
+    own = config | {"reuse": memory_share(config["reuse"], host_share, device_share)}
+    return LocalRunner(search_path, OmegaConf.create(own), vary_layer=vary_layer)
 
 
 def _model_name(overrides: Sequence[str], config: DictConfig) -> str:

@@ -1,5 +1,6 @@
 """Runners of simulated trials that worker processes make by name."""
 
+import logging
 import os
 import signal
 import time
@@ -11,6 +12,8 @@ from simulated import SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
 from tl_hpo.training.result import TrialResult
+
+logger = logging.getLogger(__name__)
 
 
 class Obedient(SimulatedRunner):
@@ -34,6 +37,9 @@ class Obedient(SimulatedRunner):
             raise ValueError("as asked")
         if what == "mistake":
             raise UserError("a rule must hold, got none; mend it.")
+        if what == "log":
+            logger.info("the %s of %d words", "1st", 2)
+            logger.warning("the %s of %d words", "2nd", 2)
         if what == "hang":
             time.sleep(1000)
         once = self._folder / f"{folder.name}.killed"

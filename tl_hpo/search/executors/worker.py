@@ -30,6 +30,7 @@ from tl_hpo.search.executors.wire import (
     Stop,
 )
 from tl_hpo.search.runner import Runner
+from tl_hpo.training.result import TrialResult
 
 
 class Interrupts:
@@ -62,6 +63,19 @@ class Interrupts:
     def _raise_if_wanted(self) -> None:
         if self._allowed and self._wanted:
             raise KeyboardInterrupt
+
+
+def outcome_of(trial: Callable[[], TrialResult], interrupts: Interrupts) -> Done | Failed | Ended:
+    """Run a trial that may be interrupted, and return what became of it."""
+    try:
+        with interrupts.allowed():
+            result = trial()
+    except KeyboardInterrupt:
+        return Ended()
+    except Exception as error:
+        trace = traceback.format_exc()
+        return Failed(type(error).__name__, str(error), trace, isinstance(error, UserError))
+    return Done(result)
 
 
 class Worker:
@@ -109,20 +123,15 @@ class Worker:
                 self._received.put(message)
 
     def _outcome(self, runner: Runner, job: Run) -> Done | Failed | Ended:
-        try:
-            with self._interrupts.allowed():
-                result = runner.run(
-                    job.overrides,
-                    job.folder,
-                    lambda record: self._ask(Epoch(record)),
-                    lambda result: self._ask(Judged(result)),
-                )
-        except KeyboardInterrupt:
-            return Ended()
-        except Exception as error:
-            trace = traceback.format_exc()
-            return Failed(type(error).__name__, str(error), trace, isinstance(error, UserError))
-        return Done(result)
+        def trial() -> TrialResult:
+            return runner.run(
+                job.overrides,
+                job.folder,
+                lambda record: self._ask(Epoch(record)),
+                lambda result: self._ask(Judged(result)),
+            )
+
+        return outcome_of(trial, self._interrupts)
 
     def _ask(self, question: Epoch | Judged) -> bool:
         self._say(question)
@@ -145,10 +154,10 @@ class Worker:
     def _log_to_executor(self) -> None:
         root = logging.getLogger()
         root.setLevel(logging.INFO)
-        root.addHandler(_Forward(self._say))
+        root.addHandler(Forward(self._say))
 
 
-class _Forward(logging.Handler):
+class Forward(logging.Handler):
     """Hands log records on; the executor's process writes them."""
 
     def __init__(self, say: Callable[[Any], None]) -> None:
@@ -156,6 +165,7 @@ class _Forward(logging.Handler):
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record."""
         self._say(Log(record.name, record.levelno, record.getMessage()))
 
 
