@@ -158,11 +158,11 @@ def test_experiments_of_one_database_do_not_mix(url, storage, plan, tmp_path):
 
 def test_another_run_folder_of_the_same_name_is_refused(url, tmp_path):
     for place in ("here", "there"):
-        (tmp_path / place / "runs" / "shared").mkdir(parents=True)
-    open_shared_storage(url, tmp_path / "here" / "runs" / "shared", 1)
-    open_shared_storage(url, tmp_path / "here" / "runs" / "shared", 1)
+        (tmp_path / place / "kvasir" / "shared").mkdir(parents=True)
+    open_shared_storage(url, tmp_path / "here" / "kvasir" / "shared", 1)
+    open_shared_storage(url, tmp_path / "here" / "kvasir" / "shared", 1)
     with pytest.raises(UserError, match="must have one run folder"):
-        open_shared_storage(url, tmp_path / "there" / "runs" / "shared", 1)
+        open_shared_storage(url, tmp_path / "there" / "kvasir" / "shared", 1)
 
 
 @pytest.mark.parametrize(
