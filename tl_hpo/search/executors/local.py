@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tl_hpo
-from tl_hpo.errors import UserError
-from tl_hpo.search.executors.base import StoppedError, TrialError, WorkerDiedError
+from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.slots import Slot
 from tl_hpo.search.executors.wire import (
     Answer,
@@ -127,7 +126,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", WORKER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=environment | {"PYTHONPATH": _python_path(environment)},
+                env=environment | {"PYTHONPATH": python_path(environment)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -155,7 +154,7 @@ class WorkerProcess:
             elif isinstance(message, Ended):
                 raise StoppedError
             elif isinstance(message, Failed):
-                raise _error(message)
+                raise message.error()
             elif isinstance(message, Log):
                 logging.getLogger(message.name).log(message.level, "%s", message.text)
             else:
@@ -199,14 +198,8 @@ class WorkerProcess:
         return WorkerDiedError(f"its worker process {self._process.pid} ended with {how}")
 
 
-def _python_path(environment: Mapping[str, str]) -> str:
+def python_path(environment: Mapping[str, str]) -> str:
     """Return where a new process finds this package; `Setup.modules` tells it the rest."""
     own = str(Path(tl_hpo.__file__).parent.parent)
     said = environment.get("PYTHONPATH")
     return os.pathsep.join([own, said] if said else [own])
-
-
-def _error(message: Failed) -> Exception:
-    if message.users_mistake:
-        return UserError(message.message)
-    return TrialError(message.kind, message.message, message.trace)

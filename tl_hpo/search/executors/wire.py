@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tl_hpo.errors import UserError
+from tl_hpo.search.executors.base import TrialError
 from tl_hpo.search.runner import Runner
 from tl_hpo.training.result import EpochRecord, TrialResult
 
@@ -105,6 +107,12 @@ class Failed:
     message: str
     trace: str
     users_mistake: bool
+
+    def error(self) -> Exception:
+        """Return what to raise here."""
+        if self.users_mistake:
+            return UserError(self.message)
+        return TrialError(self.kind, self.message, self.trace)
 
 
 @dataclass(frozen=True)
