@@ -1,5 +1,6 @@
 """What a search and its jobs say to each other through files."""
 
+import signal
 import threading
 import time
 from dataclasses import fields
@@ -93,6 +94,21 @@ def test_a_slow_reader_loses_nothing_that_many_write(tmp_path):
         writer.join()
     for n in range(4):
         assert [each.level for each in read if each.name == f"{n}"] == list(range(50))
+
+
+def test_a_signal_handler_may_write_while_its_thread_does(tmp_path):
+    messages = Messages(tmp_path)
+
+    def handler(*_):
+        messages.put(Answer(True))
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with messages._writing:
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert messages.get(1) == Answer(True)
 
 
 def test_nobody_writes_into_a_mailbox_that_is_gone(tmp_path):

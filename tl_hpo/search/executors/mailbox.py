@@ -59,7 +59,7 @@ class Messages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # a signal handler may log while its thread writes
 
     def put(self, message: Any) -> int:
         """Write the next message and return its number.
