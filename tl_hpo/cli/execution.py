@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,16 +12,18 @@ from tl_hpo.errors import unknown
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.executors.local import ProcessExecutor
 from tl_hpo.search.executors.slots import CPU, Slot, make_slots, usable_cores
+from tl_hpo.search.executors.slurm import FOLDER, SlurmExecutor
+from tl_hpo.search.executors.slurm_settings import SlurmSettings
 from tl_hpo.search.executors.wire import Setup
 from tl_hpo.training.devices import count_gpus
 from tl_hpo.training.runner import LocalRunner
-from tl_hpo.training.worker import memory_share
+from tl_hpo.training.worker import memory_of, memory_share
 
-KINDS = ("local", "inline")
+KINDS = ("local", "inline", "slurm")
 
 
-def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
-    """Return what runs the trials that ``runner`` describes.
+def make_executor(config: DictConfig, runner: LocalRunner, folder: Path) -> Executor:
+    """Return what runs the trials that ``runner`` describes, in a run folder.
 
     Raises:
         UserError: the settings make no sense here.
@@ -31,7 +35,10 @@ def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
         raise unknown("executor", str(kind), KINDS)
     if settings.kind == "inline":
         return Inline(runner)
-    return _local(cast(Mapping[str, Any], OmegaConf.to_container(settings)), config, runner)
+    plain = cast(Mapping[str, Any], OmegaConf.to_container(settings))
+    if settings.kind == "slurm":
+        return _slurm(plain, config, runner, folder)
+    return _local(plain, config, runner)
 
 
 def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -> ProcessExecutor:
@@ -44,7 +51,32 @@ def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner)
         n_gpus=count_gpus(),
         cores=usable_cores(),
     )
-    return ProcessExecutor(lambda slot: _setup(runner, slot, len(slots)), slots)
+
+    def setup(slot: Slot) -> Setup:
+        """Return what a worker needs: the runner's settings, and its part of the machine."""
+        made = _setup(runner, on_cpu=slot.device is None, alone=len(slots) == 1)
+        machine = made.arguments["config"]
+        machine["reuse"] = memory_share(machine["reuse"], 1 / len(slots), slot.share)
+        return made
+
+    return ProcessExecutor(setup, slots)
+
+
+def _slurm(
+    settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner, folder: Path
+) -> SlurmExecutor:
+    _check_options(settings, {each.name for each in fields(SlurmSettings)})
+    wanted = SlurmSettings(**{key: value for key, value in settings.items() if key != "kind"})
+    if config.trainer.accelerator == CPU:
+        wanted = replace(wanted, gpus_per_node=0)
+    wanted.check()
+    setup = _setup(runner, on_cpu=wanted.gpus_per_node == 0, alone=False)
+    machine = setup.arguments["config"]
+    machine["store"]["dir"] = wanted.store_dir or machine["store"]["dir"]
+    machine["reuse"] = memory_of(machine["reuse"], wanted.mem_gb)
+    return SlurmExecutor(
+        setup, wanted.submitter(), wanted.workers, folder / FOLDER, wanted.timing()
+    )
 
 
 def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
@@ -52,13 +84,12 @@ def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
         raise unknown("executor", key, sorted(known))
 
 
-def _setup(runner: LocalRunner, slot: Slot, n_slots: int) -> Setup:
-    """Return what a worker needs: the runner's settings, and its part of the machine."""
+def _setup(runner: LocalRunner, *, on_cpu: bool, alone: bool) -> Setup:
+    """Return what makes ``runner`` in another process, its only one if it is ``alone``."""
     arguments = runner.arguments
-    machine = arguments["config"]
-    if slot.device is None:
-        machine["trainer"]["accelerator"] = CPU
-    if n_slots > 1:
-        machine["trainer"]["progress"] = False  # bars of several processes write over each other
-    machine["reuse"] = memory_share(machine["reuse"], 1 / n_slots, slot.share)
+    trainer = arguments["config"]["trainer"]
+    if on_cpu:
+        trainer["accelerator"] = CPU
+    if not alone:
+        trainer["progress"] = False  # bars of several processes write over each other
     return Setup("tl_hpo.training.runner:make_runner", arguments, sys.path)

@@ -67,7 +67,7 @@ def _optimize(config: DictConfig, folder: Path) -> None:
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
-    with closing(make_executor(config, runner)) as executor:
+    with closing(make_executor(config, runner, folder)) as executor:
         experiment = Experiment(plan, runner, executor=executor)
         best = experiment.run()
     remove_leftovers(folder)  # of workers that died
