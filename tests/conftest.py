@@ -11,6 +11,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import slurm_cluster
 from servers import Served, serving, unused_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -69,3 +70,15 @@ def _unused_url() -> Callable[[str], str]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again without waiting."""
     monkeypatch.setattr("tl_hpo.data.transfer.BACKOFF", 0)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[None]:
+    """A SLURM cluster of one node, this machine, whose commands find it."""
+    reason = slurm_cluster.why_not()
+    if reason:
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch, slurm_cluster.cluster() as environment:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield

@@ -22,6 +22,8 @@ INTERRUPTED = 130  # the shell's own: 128 + SIGINT
 
 Task = Callable[[DictConfig], None]
 
+register_resolvers()  # here: the launcher of a sweep may run a job in another process
+
 
 def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """Make a function the command that composes ``config_name`` and runs it.
@@ -31,8 +33,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """
 
     def decorate(task: Task) -> Callable[[], None]:
-        register_resolvers()
         mistakes: list[str] = []
+        home = os.getpid()
 
         @functools.wraps(task)
         def job(config: DictConfig) -> None:
@@ -40,7 +42,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 task(config)
             except Exception as error:  # caught here: Hydra would print a line of its own first
                 message = one_line(error)
-                if message is None:
+                if message is None or os.getpid() != home:  # a sweep's launcher hands it on
                     raise
                 mistakes.append(message)
                 _tell(message)  # and the other jobs of a sweep go on

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,18 +14,21 @@ from tl_hpo.search.executors.local import ProcessExecutor
 from tl_hpo.search.executors.ray_connection import connect
 from tl_hpo.search.executors.ray_shares import check_wanted, make_share
 from tl_hpo.search.executors.slots import AUTO, CPU, Slot, make_slots, usable_cores
+from tl_hpo.search.executors.slurm import FOLDER, SlurmExecutor
+from tl_hpo.search.executors.slurm_settings import SlurmSettings
 from tl_hpo.search.executors.wire import Setup
 from tl_hpo.training.devices import count_gpus
 from tl_hpo.training.runner import LocalRunner
+from tl_hpo.training.worker import memory_of
 
-KINDS = ("local", "inline", "ray")
+KINDS = ("local", "inline", "ray", "slurm")
 RAY_OPTIONS = {
     *("address", "workers", "gpus", "cpus", "store_dir", "node_ip_address", "dashboard"),
 }
 
 
-def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
-    """Return what runs the trials that ``runner`` describes.
+def make_executor(config: DictConfig, runner: LocalRunner, folder: Path) -> Executor:
+    """Return what runs the trials that ``runner`` describes, in a run folder.
 
     Raises:
         UserError: the settings make no sense here.
@@ -36,8 +40,11 @@ def make_executor(config: DictConfig, runner: LocalRunner) -> Executor:
         raise unknown("executor", str(kind), KINDS)
     if settings.kind == "inline":
         return Inline(runner)
+    plain = cast(Mapping[str, Any], OmegaConf.to_container(settings))
+    if settings.kind == "slurm":
+        return _slurm(plain, config, runner, folder)
     make = _ray if settings.kind == "ray" else _local
-    return make(cast(Mapping[str, Any], OmegaConf.to_container(settings)), config, runner)
+    return make(plain, config, runner)
 
 
 def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -> Executor:
@@ -84,6 +91,24 @@ def _ray(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -
     except BaseException:
         connection.close()
         raise
+
+
+def _slurm(
+    settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner, folder: Path
+) -> Executor:
+    _check_options(settings, {each.name for each in fields(SlurmSettings)})
+    wanted = SlurmSettings(**{key: value for key, value in settings.items() if key != "kind"})
+    if _on_cpu(config):
+        wanted = replace(wanted, gpus_per_node=0)
+    wanted.check()
+    arguments = _machine(runner, on_cpu=wanted.gpus_per_node == 0, alone=False)
+    machine = arguments["config"]
+    machine["store"]["dir"] = wanted.store_dir or machine["store"]["dir"]
+    machine["reuse"] = memory_of(machine["reuse"], wanted.mem_gb)
+    setup = _setup(arguments, 1.0, 1.0)
+    return SlurmExecutor(
+        setup, wanted.submitter(), wanted.workers, folder / FOLDER, wanted.timing()
+    )
 
 
 def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:

@@ -94,7 +94,7 @@ def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) ->
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
-    with closing(make_executor(config, runner)) as executor:
+    with closing(make_executor(config, runner, folder)) as executor:
         experiment = Experiment(plan, runner, shared, executor)
         best = experiment.run()
     with waiting_lock(folder / REPORT_LOCK):  # others of the experiment find it done

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
 from tl_hpo.search.duplicates import settle
-from tl_hpo.search.executors.base import StoppedError, TrialError, WorkerDiedError
+from tl_hpo.search.executors.base import RequeuedError, StoppedError, TrialError, WorkerDiedError
 from tl_hpo.search.pruners import MAJORITY_SHARE
 from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
@@ -71,7 +71,8 @@ def _result_of(
 ) -> TrialResult:
     """Run a trial, again where its worker dies, and note its epochs in ``curve``."""
     folder = step.folder(trial.number)
-    for deaths in range(MAX_DEATHS):
+    deaths = 0
+    while True:
         curve.clear()
         try:
             return step.executor.run(
@@ -81,10 +82,10 @@ def _result_of(
                 lambda result: _keeps(step, trial.number, result),
             )
         except WorkerDiedError as error:
-            if deaths + 1 == MAX_DEATHS:
+            deaths += not isinstance(error, RequeuedError)
+            if deaths == MAX_DEATHS:
                 raise
             logger.warning("%s trial %d runs again: %s", step.name, trial.number, error)
-    raise AssertionError
 
 
 def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:

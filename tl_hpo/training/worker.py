@@ -276,6 +276,13 @@ def memory_share(budgets: Any, host: float, device: float) -> Any:
     return own | {"gpu_share": GPU_SHARE * device}
 
 
+def memory_of(budgets: Any, gigabytes: float | None) -> Any:
+    """Return the setting ``reuse`` of a process that is given so much memory, if it is known."""
+    if not isinstance(budgets, dict) or budgets["memory_gb"] is not None or gigabytes is None:
+        return budgets
+    return budgets | {"memory_gb": HOST_SHARE * gigabytes}
+
+
 def _bytes(gigabytes: float | None, default: float) -> int:
     return int(default if gigabytes is None else gigabytes * GB)
 

@@ -11,13 +11,13 @@ from typing import Any
 from simulated import SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
-from tl_hpo.training.result import TrialResult
+from tl_hpo.training.result import EpochRecord, Report, TrialResult
 
 logger = logging.getLogger(__name__)
 
 
 class Obedient(SimulatedRunner):
-    """Does in a trial what its overrides say: sleep, fail, hang, be killed.
+    """Does in a trial what its overrides say: sleep, fail, hang, hang once, be killed.
 
     Args:
         folder: where it notes which process ran which trial.
@@ -27,7 +27,9 @@ class Obedient(SimulatedRunner):
         super().__init__()
         self._folder = folder
 
-    def run(self, overrides: Sequence[str], folder: Path, *others: Any) -> TrialResult:
+    def run(
+        self, overrides: Sequence[str], folder: Path, report: Report, *others: Any
+    ) -> TrialResult:
         values = parsed(overrides)
         with (self._folder / "ran.txt").open("a") as file:
             file.write(f"{folder.name} {os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}\n")
@@ -46,7 +48,21 @@ class Obedient(SimulatedRunner):
         if what == "die" or (what == "die once" and not once.exists()):
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(overrides, folder, *others)
+        if what == "hang once":
+            report = hanging(report, self._folder / f"{folder.name}.hung")
+        return super().run(overrides, folder, report, *others)
+
+
+def hanging(report: Report, once: Path) -> Report:
+    """Let a trial hang at its third epoch, the first time."""
+
+    def go(record: EpochRecord) -> bool:
+        if record.number == 3 and not once.exists():
+            once.touch()
+            time.sleep(1000)
+        return report(record)
+
+    return go
 
 
 def make(folder: str) -> Obedient:

@@ -16,6 +16,10 @@ class WorkerDiedError(Exception):
     """What ran a trial is gone, with the trial; it may be run again elsewhere."""
 
 
+class RequeuedError(WorkerDiedError):
+    """What ran a trial was taken away, and has begun it again; `Executor.run` it to go on."""
+
+
 class TrialError(Exception):
     """A trial failed in another process.
 
@@ -54,6 +58,7 @@ class Executor(Protocol):
         Raises:
             StoppedError: `stop` was called.
             WorkerDiedError: it can be run again.
+            RequeuedError: it has begun again; what it has reported so far is void.
             TrialError: it failed elsewhere.
             UserError: its configuration cannot work.
 

@@ -126,7 +126,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", WORKER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=environment | {"PYTHONPATH": _python_path(environment)},
+                env=environment | {"PYTHONPATH": python_path(environment)},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -198,7 +198,7 @@ class WorkerProcess:
         return WorkerDiedError(f"its worker process {self._process.pid} ended with {how}")
 
 
-def _python_path(environment: Mapping[str, str]) -> str:
+def python_path(environment: Mapping[str, str]) -> str:
     """Return where a new process finds this package; `Setup.modules` tells it the rest."""
     own = str(Path(tl_hpo.__file__).parent.parent)
     said = environment.get("PYTHONPATH")

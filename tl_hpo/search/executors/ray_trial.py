@@ -21,10 +21,9 @@ import ray
 from ray.exceptions import RayError
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.executors.wire import Done, Ended, Epoch, Failed, Judged, Setup
+from tl_hpo.search.executors.wire import Done, Ended, Failed, Run, Setup
 from tl_hpo.search.executors.worker import Forward, Interrupts, outcome_of
 from tl_hpo.search.runner import Runner
-from tl_hpo.training.result import TrialResult
 
 SECONDS_TO_SEE = 5.0  # that a file system over the network may take to show a new file
 
@@ -81,16 +80,11 @@ def run_trial(setup: Setup, job: Job, mailbox: Any) -> Done | Failed | Ended:
             line.tell(Misplaced())
             sys.exit(0)
 
-        def trial() -> TrialResult:
+        def make() -> Runner:
             _check_seen(job)
-            return _runner(setup, job.home).run(
-                job.overrides,
-                job.folder,
-                lambda record: line.ask(Epoch(record)),
-                lambda result: line.ask(Judged(result)),
-            )
+            return _runner(setup, job.home)
 
-        return outcome_of(trial, interrupts)
+        return outcome_of(interrupts, make, Run(list(job.overrides), job.folder), line.ask)
 
 
 def _runner(setup: Setup, home: Path) -> Runner:

@@ -30,7 +30,6 @@ from tl_hpo.search.executors.wire import (
     Stop,
 )
 from tl_hpo.search.runner import Runner
-from tl_hpo.training.result import TrialResult
 
 
 class Interrupts:
@@ -65,17 +64,39 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-def outcome_of(trial: Callable[[], TrialResult], interrupts: Interrupts) -> Done | Failed | Ended:
-    """Run a trial that may be interrupted, and return what became of it."""
+def outcome_of(
+    interrupts: Interrupts,
+    make: Callable[[], Runner],
+    job: Run,
+    ask: Callable[[Epoch | Judged], bool],
+) -> Done | Failed | Ended:
+    """Run a trial, with the runner that ``make`` returns, and return how it ended."""
     try:
         with interrupts.allowed():
-            result = trial()
+            result = make().run(
+                job.overrides,
+                job.folder,
+                lambda record: ask(Epoch(record)),
+                lambda result: ask(Judged(result)),
+            )
     except KeyboardInterrupt:
         return Ended()
     except Exception as error:
         trace = traceback.format_exc()
         return Failed(type(error).__name__, str(error), trace, isinstance(error, UserError))
     return Done(result)
+
+
+@contextmanager
+def forward_logs(say: Callable[[Any], Any]) -> Iterator[None]:
+    """Let ``say`` tell the executor's process what is logged within the block."""
+    root, handler = logging.getLogger(), Forward(say)
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 class Worker:
@@ -97,14 +118,14 @@ class Worker:
         """Run trials until the executor goes away."""
         threading.Thread(target=self._listen, daemon=True).start()
         setup = self._received.get()
-        self._log_to_executor()
-        runner = setup.make()
-        self._ready = True
-        self._say(Ready())
-        while True:
-            message = self._received.get()
-            if isinstance(message, Run):
-                self._say(self._outcome(runner, message))
+        with forward_logs(self._say):
+            runner = setup.make()
+            self._ready = True
+            self._say(Ready())
+            while True:
+                message = self._received.get()
+                if isinstance(message, Run):
+                    self._say(outcome_of(self._interrupts, lambda: runner, message, self._ask))
 
     def _listen(self) -> None:
         """Receive in a thread of its own, which sees the connection end whatever else goes on."""
@@ -121,17 +142,6 @@ class Worker:
                 signal.pthread_kill(main, signal.SIGINT)
             else:
                 self._received.put(message)
-
-    def _outcome(self, runner: Runner, job: Run) -> Done | Failed | Ended:
-        def trial() -> TrialResult:
-            return runner.run(
-                job.overrides,
-                job.folder,
-                lambda record: self._ask(Epoch(record)),
-                lambda result: self._ask(Judged(result)),
-            )
-
-        return outcome_of(trial, self._interrupts)
 
     def _ask(self, question: Epoch | Judged) -> bool:
         self._say(question)
@@ -151,21 +161,16 @@ class Worker:
         with self._sending:
             self._connection.send(message)
 
-    def _log_to_executor(self) -> None:
-        root = logging.getLogger()
-        root.setLevel(logging.INFO)
-        root.addHandler(Forward(self._say))
-
 
 class Forward(logging.Handler):
     """Hands log records on; the executor's process writes them."""
 
-    def __init__(self, say: Callable[[Any], None]) -> None:
+    def __init__(self, say: Callable[[Any], Any]) -> None:
         super().__init__()
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand on one record."""
+        """Hand one record on."""
         self._say(Log(record.name, record.levelno, record.getMessage()))
 
 
