@@ -140,7 +140,7 @@ class PhaseProgress(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar over all batches of the phase."""
         self._bar = tqdm(
-            total=int(trainer.estimated_stepping_batches),
+            total=int(trainer.num_training_batches) * int(trainer.max_epochs or 0),
             desc=self._phase,
             unit="batch",
             leave=False,

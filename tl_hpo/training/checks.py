@@ -67,6 +67,9 @@ def _check_numbers(config: DictConfig) -> None:
     batch_size = config.batch_size  # BatchNorm cannot train on single images
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
         raise UserError(f"batch_size must be an integer of at least 2, got {batch_size!r}.")
+    accumulate = config.accumulate
+    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        raise UserError(f"accumulate must be an integer of at least 1, got {accumulate!r}.")
     share = config.dataset.max_unreadable
     if isinstance(share, bool) or not isinstance(share, (int, float)):
         raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")

@@ -100,6 +100,7 @@ def run_phase(
         make_optimizer(phase.value, settings.optimizer),
         cosine_epochs=settings.epochs if settings.scheduler == "cosine" else None,
         class_weights=_class_weights(model, data, config),
+        pieces=config.accumulate,
     )
     trainer = make_trainer(config, settings.epochs, [watcher, PhaseProgress(phase.value, watcher)])
     started = time.monotonic()
@@ -204,6 +205,7 @@ def make_trainer(config: DictConfig, epochs: int, callbacks: list[L.Callback]) -
     with _quiet():
         return L.Trainer(
             max_epochs=epochs,
+            accumulate_grad_batches=config.accumulate,
             accelerator=config.trainer.accelerator,
             devices=1,
             deterministic=config.trainer.deterministic,

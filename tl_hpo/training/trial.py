@@ -145,7 +145,8 @@ def _backbone(config: DictConfig, worker: Worker, data: TrialData) -> Backbone:
 
     key = digest_of(name, weights, size)
     if weights == "random":
-        key += digest_of(config.seed, config.batch_size, data.checksum, data.split.train.tolist())
+        step_size = config.batch_size * config.accumulate
+        key += digest_of(config.seed, step_size, data.checksum, data.split.train.tolist())
     return worker.backbone(key, build)
 
 

@@ -80,6 +80,7 @@ class TrialData:
             views=make_views(config.augment),
             test_time=config.augment.test_time,
             balanced=config.imbalance == BALANCED_SAMPLING,
+            accumulate=config.accumulate,
         )
 
     def samples(self, config: DictConfig) -> Samples:
@@ -139,6 +140,11 @@ class Worker:
             return None
         rooms = _rooms(self._config.reuse, Path(self._config.store.dir), self.device)
         return FrozenWork(rooms, vary_layer=self._vary_layer, progress=self._progress)
+
+    def release(self) -> None:
+        """Give back the memory that makes later trials faster, but that they can do without."""
+        if "frozen" in self.__dict__ and self.frozen is not None:
+            self.frozen.release()
 
     def data(self, config: DictConfig, size: tuple[int, int]) -> TrialData:
         """Return the configured dataset at ``size`` (height, width), with its split.
@@ -309,7 +315,7 @@ def head_key(config: DictConfig, work: str, data: TrialData, start: nn.Linear) -
         work,
         settings,
         config.seed,
-        config.batch_size,
+        config.batch_size * config.accumulate,  # in pieces or at once, it comes to the same
         config.objective,
         config.imbalance,
         _digest_of_weights(start),
