@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from tl_hpo.memory import is_short
 from tl_hpo.models.reuse.cuts import Cut, CutGraph, suffix_of
 from tl_hpo.models.reuse.disk import DiskRoom
 from tl_hpo.models.reuse.passes import FrozenPass, Profile, Take, TensorSpec
@@ -53,7 +54,27 @@ class FrozenWork:
         self._told: set[str] = set()
 
     def sources(self, request: Request) -> tuple[Source, Source]:
-        """Return what the head phase and the fine-tune phase train on; make what is missing."""
+        """Return what the head phase and the fine-tune phase train on; make what is missing.
+
+        Where memory does not hold what the rooms were to keep, they keep half as much from then on.
+        """
+        try:
+            return self._sources(request)
+        except Exception as error:
+            if is_short(error):
+                for room in self._in_memory():
+                    room.budget //= 2
+            raise
+
+    def release(self) -> None:
+        """Give back all memory that is held; what it kept is made again when it is asked for."""
+        for room in self._in_memory():
+            room.clear()
+
+    def _in_memory(self) -> list[MemoryRoom]:
+        return [room for room in self.rooms.values() if isinstance(room, MemoryRoom)]
+
+    def _sources(self, request: Request) -> tuple[Source, Source]:
         request = replace(request, images=self._images(request))
         n_layers, samples = len(request.model.layers), request.samples
         profile = self._profile(request)

@@ -55,6 +55,7 @@ class Executor(Protocol):
             StoppedError: `stop` was called.
             WorkerDiedError: it can be run again.
             TrialError: it failed elsewhere.
+            MemoryShortError: memory was not enough.
             UserError: its configuration cannot work.
 
         """

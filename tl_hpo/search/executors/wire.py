@@ -98,6 +98,7 @@ class Failed:
         kind: name of its type.
         message, trace: its text and traceback.
         users_mistake: whether it is a UserError.
+        short_of_memory: whether it is a MemoryShortError.
 
     """
 
@@ -105,6 +106,7 @@ class Failed:
     message: str
     trace: str
     users_mistake: bool
+    short_of_memory: bool = False
 
 
 @dataclass(frozen=True)
