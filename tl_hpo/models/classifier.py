@@ -74,7 +74,7 @@ class PhaseTask(L.LightningModule):
         super().__init__()
         self.model = model
         self.train_loss = MeanLoss()
-        self.val_loss = MeanLoss()
+        self.val_loss = MeanLoss(sync_on_compute=False)  # every process judges all images
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)

@@ -9,7 +9,8 @@ from tl_hpo.models.backbone import check_image_size, default_size
 from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of
-from tl_hpo.training.devices import check_accelerator, resolve_precision
+from tl_hpo.training.batches import check_shares
+from tl_hpo.training.devices import check_accelerator, check_devices, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
 from tl_hpo.training.phases import check_phase, make_optimizer
 from tl_hpo.training.worker import reuses
@@ -21,6 +22,8 @@ def check_config(config: DictConfig) -> None:
     """Raise UserError for settings that cannot work, before any image is read."""
     _check_numbers(config)
     check_accelerator(config.trainer.accelerator)
+    check_devices(config.trainer.accelerator, config.trainer.devices)
+    check_shares(config)
     reuses(config)
     read_settings(config.split)
     for phase in Phase:

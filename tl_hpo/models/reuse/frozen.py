@@ -11,13 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tl_hpo.memory import is_short
-from tl_hpo.models.reuse.cuts import Cut, CutGraph, suffix_of
+from tl_hpo.models.reuse.cuts import Cut, CutGraph, Suffix, suffix_of
 from tl_hpo.models.reuse.disk import DiskRoom
 from tl_hpo.models.reuse.passes import FrozenPass, Profile, Take, TensorSpec
 from tl_hpo.models.reuse.planner import Costs, Unlimited, choose, costs_of, spread
 from tl_hpo.models.reuse.rooms import Key, MemoryRoom
 from tl_hpo.models.reuse.source import Request, Source, from_images
 from tl_hpo.models.tracing import trace
+from tl_hpo.models.transfer import TransferModel
 
 logger = logging.getLogger(__name__)
 
@@ -267,6 +268,12 @@ class FrozenWork:
         if message not in self._told:
             self._told.add(message)
             logger.warning("%s", message)
+
+
+def cut_off(model: TransferModel, name: str, cut: int) -> Suffix:
+    """Return what maps the values that cross a cut of ``model``, of architecture ``name``."""
+    graph = CutGraph(trace(model.backbone, name), model.layers, model.backbone)
+    return suffix_of(model.backbone, graph, graph.cuts[cut])
 
 
 class _View:
