@@ -144,3 +144,20 @@ def test_an_exception_of_this_process_ends_the_others(trial):
 def test_what_cannot_be_divided_is_refused(trial, overrides, told):
     with pytest.raises(UserError, match=told):
         trial(*overrides)
+
+
+def test_the_optimizer_holds_what_trains_in_ddp_too(trial, monkeypatch):
+    seen = []
+    original = torch.nn.parallel.DistributedDataParallel.__init__
+
+    def spy(self, module, **arguments):
+        original(self, module, **arguments)
+        wrapped = {id(p) for p in module.parameters() if p.requires_grad}
+        seen.append((wrapped, module))
+
+    monkeypatch.setattr(torch.nn.parallel.DistributedDataParallel, "__init__", spy)
+    trial(TWO, "head.epochs=1", "finetune.epochs=1", "delimiting_layer=10")
+    ((wrapped, module),) = seen  # one phase, wrapped after it was frozen
+    assert wrapped == {id(p) for p in module.model.trainable().values()}
+    owned = [path for layer in module.model.layers[10:] for path in layer.parameters]
+    assert len(wrapped) == len(owned) + 2  # and the block's weight and bias

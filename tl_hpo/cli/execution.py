@@ -43,6 +43,7 @@ def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner)
         per_device=settings["per_device"],
         n_gpus=count_gpus(),
         cores=usable_cores(),
+        per_trial=config.trainer.devices,
     )
     return ProcessExecutor(lambda slot: _setup(runner, slot, len(slots)), slots)
 
@@ -56,7 +57,7 @@ def _setup(runner: LocalRunner, slot: Slot, n_slots: int) -> Setup:
     """Return what a worker needs: the runner's settings, and its part of the machine."""
     arguments = runner.arguments
     machine = arguments["config"]
-    if slot.device is None:
+    if not slot.devices:
         machine["trainer"]["accelerator"] = CPU
     if n_slots > 1:
         machine["trainer"]["progress"] = False  # bars of several processes write over each other

@@ -85,7 +85,7 @@ def test_an_experiment_goes_on_where_the_memory_of_the_machine_ends(plan, large_
         strategy=parse_strategy(OmegaConf.to_container(OmegaConf.create(strategy))),
         overrides=[text for text in large_trial if not text.startswith(machine)],
     )
-    executor = ProcessExecutor(lambda slot: setup, [Slot(None, 1.0, 1)])
+    executor = ProcessExecutor(lambda slot: setup, [Slot((), 1.0, 1)])
     try:
         Experiment(p, runner, executor=executor).run()
     finally:
