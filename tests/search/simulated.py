@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_hpo.files import write_text
-from tl_hpo.overrides import key_of
+from tl_hpo.overrides import key_of, merged
 from tl_hpo.training.result import (
     HEAD_FILE,
     MODEL_FOLDER,
@@ -50,6 +50,15 @@ class SimulatedRunner:
             settings[f"{phase}_optimizer"] = values.get(f"optimizer@{phase}.optimizer", common[0])
             settings[f"{phase}_lr"] = float(values.get(f"{phase}.optimizer.lr", common[1]))
         return settings | {"delimiting_layer": _number(values.get("delimiting_layer", repr(2 / 3)))}
+
+    def halved(self, overrides: Sequence[str]) -> tuple[list[str], str] | None:
+        values = parsed(overrides)
+        half, odd = divmod(int(values.get("batch_size", 32)), 2)
+        times = 2 * int(values.get("accumulate", 1))
+        if odd:
+            return None
+        fewer = merged(overrides, [f"batch_size={half}", f"accumulate={times}"])
+        return fewer, f"{half} {'twice' if times == 2 else f'{times} times'}"
 
     def run(
         self,

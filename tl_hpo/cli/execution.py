@@ -55,11 +55,12 @@ def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner)
         per_device=settings["per_device"],
         n_gpus=count_gpus(),
         cores=usable_cores(),
+        per_trial=config.trainer.devices,
     )
 
     def setup(slot: Slot) -> Setup:
         n_slots = len(slots)
-        machine = _machine(runner, on_cpu=slot.device is None, alone=n_slots == 1)
+        machine = _machine(runner, on_cpu=not slot.devices, alone=n_slots == 1)
         return _setup(machine, 1 / n_slots, slot.share)
 
     return ProcessExecutor(setup, slots)

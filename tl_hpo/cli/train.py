@@ -8,7 +8,10 @@ from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
+from tl_hpo.errors import UserError
+from tl_hpo.memory import in_words, is_short
 from tl_hpo.overrides import key_of
+from tl_hpo.training.batches import half_batch
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.result import MODEL_FOLDER, TrialResult
 from tl_hpo.training.trial import input_size, run_trial
@@ -28,7 +31,12 @@ def train(config: DictConfig) -> TrialResult:
     tell_split(data.summary)
     keep = bool(config.save_model)
     test = bool(config.measure_test)
-    result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker, test=test)
+    try:
+        result = run_trial(config, folder, keep_model=lambda _: keep, worker=worker, test=test)
+    except Exception as error:
+        if not is_short(error):
+            raise
+        raise _too_large(config, error) from error
     reason = f" ({result.reason})" if result.reason else ""
     logger.info("Validation: %s%s", _in_words(result.validation), reason)
     if result.test is not None:
@@ -45,6 +53,16 @@ def train(config: DictConfig) -> TrialResult:
     if keep:
         logger.info("Model: %s", folder / MODEL_FOLDER)
     return result
+
+
+def _too_large(config: DictConfig, error: Exception) -> UserError:
+    """Return what to tell where memory is not enough, as a search would go on from there."""
+    half = half_batch(config)
+    fewer = " ".join(f"{key}={value}" for key, value in half.items()) if half else "image_size=..."
+    return UserError(
+        f"memory must hold a batch of {config.batch_size} images in training, got: "
+        f"{in_words(error)}; set {fewer}{', which takes the same steps' if half else ''}."
+    )
 
 
 def _in_words(metrics: dict[str, float]) -> str:

@@ -8,11 +8,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tl_hpo.data.pieces import IGNORED, Piece, Pieces
 from tl_hpo.data.split import Split
 from tl_hpo.data.views import Views, rows_of
 from tl_hpo.errors import UserError
 
 Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
+PieceOfBatch = tuple[tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor]
 Gather = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
 
 
@@ -34,11 +36,15 @@ class ImageData(LightningDataModule):
     ``test_time`` too, an image is judged by all of them: inputs then have [views * b] rows, view
     by view, and labels [b].
 
+    Where a step's batch is computed in pieces, training gives ``(inputs, labels, labels of the
+    whole step)`` for each piece; the labels of what merely fills a piece up are `IGNORED`.
+
     Args:
         inputs: images uint8 [n, 3, H, W]; or what crosses a cut, [m, ...] each; not copied.
         labels: class indices, int64 [n].
         split: which images belong to which side.
-        batch_size: images per batch; a last single image joins the batch before it.
+        batch_size: images per batch, of all processes together; a last single image joins the
+            batch before it.
         seed: of the order in training. It starts anew with every `train_dataloader`, so both
             phases of a trial, and two modules made alike, see the same order.
         positions: where the inputs hold a view of an image, int64 [views, n]; None where they are
@@ -46,6 +52,9 @@ class ImageData(LightningDataModule):
         views: of the images.
         test_time: whether to judge an image by all its views.
         balanced: draw training images with replacement, all classes equally often.
+        accumulate: batches that one step of the optimizer takes.
+        rank, ranks: which process this is, of those that train together; each has its share of
+            every training batch, and the other sides whole.
 
     Raises:
         UserError: ``batch_size`` is below 1.
@@ -64,6 +73,9 @@ class ImageData(LightningDataModule):
         views: Views | None = None,
         test_time: bool = False,
         balanced: bool = False,
+        accumulate: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -81,6 +93,13 @@ class ImageData(LightningDataModule):
         self._views = views or Views()
         self._test_time = test_time
         self._balanced = balanced
+        self._accumulate = accumulate
+        self._rank, self._ranks = rank, ranks
+
+    @property
+    def step_size(self) -> int:
+        """Images that one step of the optimizer takes."""
+        return self.batch_size * self._accumulate
 
     @property
     def majority_share(self) -> float:
@@ -93,7 +112,14 @@ class ImageData(LightningDataModule):
         side, views = self.split.train, len(self._views)
         weights = balancing(self.labels[side]) if self._balanced else None
         generator = torch.Generator().manual_seed(self.seed)
-        return self._loader(side, Batches(len(side), self.batch_size, generator, views, weights))
+        batches = Batches(len(side), self.step_size, generator, views, weights)
+        return self._loader(side, self._pieces(batches))
+
+    def _pieces(self, batches: "Batches") -> Sampler[Any]:
+        if self._accumulate * self._ranks == 1 or not len(batches):
+            return batches
+        start, stop = batches.bounds[-1]
+        return Pieces(batches, stop - start, self._accumulate, self._rank, self._ranks)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation side in the order of its indices."""
@@ -107,7 +133,7 @@ class ImageData(LightningDataModule):
         """Yield the inputs of up to ``n`` training images, evenly spread over the side."""
         side = self.split.train
         chosen = side[np.linspace(0, len(side) - 1, min(n, len(side))).round().astype(int)]
-        for positions in Batches(len(chosen), self.batch_size, None):
+        for positions in Batches(len(chosen), self.step_size, None):
             indices = torch.from_numpy(chosen[positions])
             yield self._gather(indices, torch.zeros_like(indices))
 
@@ -124,7 +150,7 @@ class ImageData(LightningDataModule):
         return self._loader(indices, Batches(len(indices), self.batch_size, None), judged_by)
 
     def _loader(
-        self, indices: np.ndarray, batches: "Batches", judged_by: int = 1
+        self, indices: np.ndarray, batches: Sampler[Any], judged_by: int = 1
     ) -> DataLoader[Batch]:
         return DataLoader(
             Side(self._gather, self.labels, torch.from_numpy(indices), judged_by),
@@ -161,10 +187,20 @@ class Side(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, samples: Sequence[int]) -> Batch:
+    def __getitems__(self, samples: Sequence[int] | Piece) -> Batch | PieceOfBatch:
         """Return the batch of ``samples``, see `Batches`; torch's loader calls this once each."""
+        if isinstance(samples, Piece):
+            inputs, labels = self._batch(samples.samples)
+            labels[samples.counted :] = IGNORED
+            return inputs, labels, self.labels[self._images(torch.as_tensor(samples.step))]
+        return self._batch(samples)
+
+    def _images(self, numbers: torch.Tensor) -> torch.Tensor:
+        return self.indices[numbers % len(self.indices)]
+
+    def _batch(self, samples: Sequence[int]) -> Batch:
         numbers = torch.as_tensor(samples)
-        images = self.indices[numbers % len(self.indices)]
+        images = self._images(numbers)
         views = torch.div(numbers, len(self.indices), rounding_mode="floor")
         labels = self.labels[images]
         if self.judged_by > 1:

@@ -9,12 +9,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
+from tl_hpo.data.pieces import IGNORED
 from tl_hpo.models.transfer import TransferModel
 
 Batch = tuple[tuple[Tensor, ...], Tensor]
+PieceOfBatch = tuple[tuple[Tensor, ...], Tensor, Tensor]
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
+
+
+class MeanLoss(Metric):
+    """The mean of losses, weighted by their images; one that is not finite makes it so too.
+
+    torchmetrics' own mean leaves either the weights or what is not finite out.
+    """
+
+    total: Tensor
+    images: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_state("total", torch.zeros(()), "sum")
+        self.add_state("images", torch.zeros(()), "sum")
+
+    def update(self, loss: Tensor, images: Tensor | int) -> None:
+        """Take the mean ``loss`` of so many images."""
+        self.total += loss * images
+        self.images += images
+
+    def compute(self) -> Tensor:
+        """Return the mean over all images."""
+        return self.total / self.images
 
 
 class PhaseTask(L.LightningModule):
@@ -31,6 +57,8 @@ class PhaseTask(L.LightningModule):
         cosine_epochs: epochs over which the learning rate falls to zero along a cosine;
             None keeps it constant.
         class_weights: of the loss in training, [classes]; None weighs all images alike.
+        pieces: that the batch of a step is computed in, and whose gradients are averaged: one
+            after another by Lightning, or by several processes.
 
     """
 
@@ -41,11 +69,12 @@ class PhaseTask(L.LightningModule):
         optimizer: OptimizerFactory,
         cosine_epochs: int | None = None,
         class_weights: Tensor | None = None,
+        pieces: int = 1,
     ) -> None:
         super().__init__()
         self.model = model
-        self.train_loss = MeanMetric(nan_strategy="disable")
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.train_loss = MeanLoss()
+        self.val_loss = MeanLoss(sync_on_compute=False)  # every process judges all images
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)
@@ -54,17 +83,37 @@ class PhaseTask(L.LightningModule):
         self._features = features
         self._make_optimizer = optimizer
         self._cosine_epochs = cosine_epochs
+        self._pieces = pieces
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def _logits(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.model.head(self._features(*inputs)).float()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the mean cross-entropy of (inputs [b, ...] each, labels [b])."""
-        inputs, labels = batch
-        loss = F.cross_entropy(self._logits(inputs), labels, weight=self.class_weights)
+    def training_step(self, batch: Batch | PieceOfBatch, batch_idx: int) -> Tensor:
+        """Return the mean cross-entropy of (inputs [b, ...] each, labels [b]).
+
+        Of a piece of a batch, which has the labels of its whole step [s] besides, return its share
+        in the mean over the step, times the number of pieces: it will be divided by that.
+        """
+        inputs, labels, *step = batch
+        logits = self._logits(inputs)
+        if step:
+            return self._share(logits, labels, step[0])
+        loss = F.cross_entropy(logits, labels, weight=self.class_weights)
         self.train_loss.update(loss.detach(), len(labels))
         return loss
+
+    def _share(self, logits: Tensor, labels: Tensor, step: Tensor) -> Tensor:
+        weights = self.class_weights
+        total = len(step) if weights is None else weights[step].sum()
+        summed = F.cross_entropy(
+            logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum"
+        )
+        share = summed / total
+        counted = (labels != IGNORED).sum()
+        # The shares of a step's pieces, weighted so, average to its loss weighted by its images.
+        self.train_loss.update(share.detach() * len(step) / counted.clamp(min=1), counted)
+        return share * self._pieces
 
     def on_train_epoch_start(self) -> None:
         """Forget the losses of the epoch before."""

@@ -16,6 +16,12 @@ class Runner(Protocol):
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return model, optimizers, learning rates and delimiting layer of a trial."""
 
+    def halved(self, overrides: Sequence[str]) -> tuple[list[str], str] | None:
+        """Return the overrides that train the same with half the images at once, and the batch.
+
+        The batch is in words, such as ``16 twice``. None where it cannot be halved.
+        """
+
     def run(
         self,
         overrides: Sequence[str],
@@ -23,4 +29,9 @@ class Runner(Protocol):
         report: Report,
         keep_model: Callable[[TrialResult], bool],
     ) -> TrialResult:
-        """Run one trial that writes to ``folder``."""
+        """Run one trial that writes to ``folder``.
+
+        Raises:
+            MemoryShortError: memory was not enough.
+
+        """

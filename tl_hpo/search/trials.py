@@ -4,7 +4,7 @@ import copy
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
+from tl_hpo.memory import MemoryShortError
 from tl_hpo.search.duplicates import settle
 from tl_hpo.search.executors.base import RequeuedError, StoppedError, TrialError, WorkerDiedError
 from tl_hpo.search.pruners import MAJORITY_SHARE
@@ -24,6 +25,7 @@ from tl_hpo.training.result import EpochRecord, TrialResult
 logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 3  # of the worker of one trial: then the trial has failed
+HALVED = "half the batch, for lack of memory"
 _CURVE_KEYS = ("phase", "epoch", "train_loss", "val_loss", "val_accuracy")
 
 
@@ -67,6 +69,41 @@ def _tell(step: StepRun, trial: Trial, end: Callable[[], None]) -> None:
 
 
 def _result_of(
+    step: StepRun, trial: Trial, overrides: Sequence[str], curve: list[dict[str, Any]]
+) -> TrialResult:
+    """Run a trial, once more with half the batch where memory is not enough.
+
+    Raises:
+        MemoryShortError: it is not enough for that either.
+
+    """
+    try:
+        return _run(step, trial, overrides, curve)
+    except MemoryShortError as error:
+        short = error
+    half = step.runner.halved(overrides)
+    if half is None:
+        raise MemoryShortError(
+            f"out of memory, and its batch cannot be halved: {short}", short.trace
+        )
+    fewer, batch = half
+    logger.warning(
+        "%s trial %d begins anew with half the batch (%s), for lack of memory: %s",
+        step.name, trial.number, batch, short,
+    )  # fmt: skip
+    with step.lock:
+        trial.set_user_attr(OVERRIDES, fewer)
+    try:
+        result = _run(step, trial, fewer, curve)
+    except MemoryShortError as error:
+        raise MemoryShortError(
+            f"out of memory, also with half the batch ({batch}): {error}",
+            error.trace or short.trace,
+        ) from None
+    return replace(result, reason="; ".join(filter(None, [result.reason, HALVED])))
+
+
+def _run(
     step: StepRun, trial: Trial, overrides: Sequence[str], curve: list[dict[str, Any]]
 ) -> TrialResult:
     """Run a trial, again where its worker dies, and note its epochs in ``curve``."""
@@ -140,10 +177,8 @@ def _finish(step: StepRun, trial: Trial, result: TrialResult, curve: list[dict[s
 
 def _fail(step: StepRun, trial: Trial, error: Exception, curve: list[dict[str, Any]]) -> None:
     folder = step.folder(trial.number)
-    kind = error.kind if isinstance(error, TrialError) else type(error).__name__
-    lines = str(error).strip().splitlines()
-    reason = f"{kind}: {lines[0] if lines else ''}".rstrip(": ")
-    trace = error.trace if isinstance(error, TrialError) else traceback.format_exc()
+    reason = _reason(error)
+    trace = getattr(error, "trace", "") or traceback.format_exc()
     write_text(folder / "error.txt", trace)
     trial.set_user_attr(CURVE, curve)
     trial.set_user_attr(REASON, reason)
@@ -154,6 +189,14 @@ def _fail(step: StepRun, trial: Trial, error: Exception, curve: list[dict[str, A
         reason,
         folder / "error.txt",
     )
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    if isinstance(error, MemoryShortError):
+        return lines[0]
+    kind = error.kind if isinstance(error, TrialError) else type(error).__name__
+    return f"{kind}: {lines[0] if lines else ''}".rstrip(": ")
 
 
 def _name(step: StepRun, trial: Trial) -> str:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from tl_hpo.models.classifier import PhaseTask
 from tl_hpo.models.transfer import TransferModel
+from tl_hpo.training.group import ALONE, Group
 from tl_hpo.training.metrics import summarise
 from tl_hpo.training.result import EpochRecord, Report
 
@@ -41,6 +42,7 @@ class BestEpoch(L.Callback):
     Args:
         earlier_epochs: that the trial has trained before this phase.
         earlier_steps: epochs that were planned before this phase.
+        group: that trains the trial; what rank 0 makes of an epoch holds for all.
 
     Attributes:
         best: record of the best epoch, or None when no epoch had a finite loss.
@@ -58,6 +60,7 @@ class BestEpoch(L.Callback):
         earlier_epochs: int = 0,
         earlier_steps: int = 0,
         patience: int | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.best: EpochRecord | None = None
         self.predictions: Predictions | None = None
@@ -71,6 +74,7 @@ class BestEpoch(L.Callback):
         self._earlier_epochs = earlier_epochs
         self._earlier_steps = earlier_steps
         self._patience = patience
+        self._group = group
         self._weights: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -80,14 +84,14 @@ class BestEpoch(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Judge the epoch; its validation is over by now."""
         task = cast(PhaseTask, pl_module)
-        record = self._record(task)
+        record = self._group.share(self._record(task))
         self.records.append(record)
         self.diverged = not (math.isfinite(record.train_loss) and math.isfinite(record.val_loss))
         if not self.diverged and (self.best is None or record.objective > self.best.objective):
             self.best = record
             self.predictions = predictions_of(task)
             self._weights = _changeable(task.model)
-        self.cancelled = self._report(record)
+        self.cancelled = self._group.share(self._report(record))
         if self.diverged or self.cancelled or self._patience_is_over():
             trainer.should_stop = True
 
@@ -140,7 +144,7 @@ class PhaseProgress(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar over all batches of the phase."""
         self._bar = tqdm(
-            total=int(trainer.estimated_stepping_batches),
+            total=int(trainer.num_training_batches) * int(trainer.max_epochs or 0),
             desc=self._phase,
             unit="batch",
             leave=False,

@@ -9,7 +9,8 @@ from tl_hpo.models.backbone import check_image_size, default_size
 from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of
-from tl_hpo.training.devices import check_accelerator, resolve_precision
+from tl_hpo.training.batches import check_shares
+from tl_hpo.training.devices import check_accelerator, check_devices, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
 from tl_hpo.training.phases import check_phase, make_optimizer
 from tl_hpo.training.worker import reuses
@@ -21,6 +22,8 @@ def check_config(config: DictConfig) -> None:
     """Raise UserError for settings that cannot work, before any image is read."""
     _check_numbers(config)
     check_accelerator(config.trainer.accelerator)
+    check_devices(config.trainer.accelerator, config.trainer.devices)
+    check_shares(config)
     reuses(config)
     read_settings(config.split)
     for phase in Phase:
@@ -67,6 +70,9 @@ def _check_numbers(config: DictConfig) -> None:
     batch_size = config.batch_size  # BatchNorm cannot train on single images
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 2:
         raise UserError(f"batch_size must be an integer of at least 2, got {batch_size!r}.")
+    accumulate = config.accumulate
+    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        raise UserError(f"accumulate must be an integer of at least 1, got {accumulate!r}.")
     share = config.dataset.max_unreadable
     if isinstance(share, bool) or not isinstance(share, (int, float)):
         raise UserError(f"dataset.max_unreadable must be a share from 0 to 1, got {share!r}.")

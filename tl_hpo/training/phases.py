@@ -30,6 +30,7 @@ from tl_hpo.training.callbacks import (
     predictions_of,
 )
 from tl_hpo.training.devices import resolve_precision
+from tl_hpo.training.group import ALONE, Group
 from tl_hpo.training.imbalance import CLASS_WEIGHTS, class_weights
 from tl_hpo.training.result import EpochRecord, PhaseSummary, Report
 
@@ -73,6 +74,7 @@ def run_phase(
     report: Report,
     delimiting_layer: int,
     earlier_epochs: int = 0,
+    group: Group = ALONE,
 ) -> PhaseOutcome:
     """Train ``model`` for one phase and leave it with the weights of the best epoch.
 
@@ -81,10 +83,12 @@ def run_phase(
         config: a trial's configuration; ``config[phase]`` has epochs, patience, scheduler and
             optimizer.
         earlier_epochs: epochs that the trial spent before this phase.
+        group: that trains the trial; every process of it calls this with its share of ``data``.
 
     """
     settings = config[phase.value]
-    L.seed_everything(config.seed, verbose=False)  # whatever ran, or was reused, before it
+    # Whatever ran, or was reused, before it; dropout differs between processes as between images.
+    L.seed_everything(config.seed + group.rank, verbose=False)
     model.freeze(phase, delimiting_layer)
     watcher = BestEpoch(
         phase.value,
@@ -94,6 +98,7 @@ def run_phase(
         earlier_epochs=earlier_epochs,
         earlier_steps=config.head.epochs if phase is Phase.FINETUNE else 0,
         patience=settings.patience,
+        group=group,
     )
     task = PhaseTask(
         model,
@@ -101,8 +106,10 @@ def run_phase(
         make_optimizer(phase.value, settings.optimizer),
         cosine_epochs=settings.epochs if settings.scheduler == "cosine" else None,
         class_weights=_class_weights(model, data, config),
+        pieces=config.accumulate * group.size,
     )
-    trainer = make_trainer(config, settings.epochs, [watcher, PhaseProgress(phase.value, watcher)])
+    callbacks = [watcher, PhaseProgress(phase.value, watcher)]
+    trainer = make_trainer(config, settings.epochs, callbacks, group)
     started = time.monotonic()
     with _quiet():
         task.train()
@@ -199,14 +206,16 @@ def make_optimizer(phase: str, settings: DictConfig) -> OptimizerFactory:
     return factory
 
 
-def make_trainer(config: DictConfig, epochs: int, callbacks: list[L.Callback]) -> L.Trainer:
+def make_trainer(
+    config: DictConfig, epochs: int, callbacks: list[L.Callback], group: Group = ALONE
+) -> L.Trainer:
     """Return a Trainer on the configured device that writes and prints nothing itself."""
     progress = config.trainer.progress
     with _quiet():
         return L.Trainer(
             max_epochs=epochs,
+            accumulate_grad_batches=config.accumulate,
             accelerator=config.trainer.accelerator,
-            devices=1,
             deterministic=config.trainer.deterministic,
             precision=resolve_precision(config.precision, config.trainer.accelerator),
             callbacks=[c for c in callbacks if progress or not isinstance(c, PhaseProgress)],
@@ -217,6 +226,7 @@ def make_trainer(config: DictConfig, epochs: int, callbacks: list[L.Callback]) -
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
+            **group.trainer_settings(),
         )
 
 

@@ -1,6 +1,7 @@
 """Runs trials given as Hydra overrides, in this process; it stays warm between them."""
 
 import copy
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from tl_hpo.config import MACHINE, OF_FETCHING, compose_trial
 from tl_hpo.errors import UserError
+from tl_hpo.memory import MemoryShortError, in_words, is_short
+from tl_hpo.overrides import merged, override
+from tl_hpo.training.batches import half_batch, times_in_words
 from tl_hpo.training.checks import count_layers
 from tl_hpo.training.devices import release_memory
 from tl_hpo.training.judgement import (
@@ -100,7 +104,12 @@ class LocalRunner:
         report: Report,
         keep_model: Callable[[TrialResult], bool],
     ) -> TrialResult:
-        """Run one trial that writes to ``folder``; its memory is gone afterwards."""
+        """Run one trial that writes to ``folder``; its memory is gone afterwards.
+
+        Raises:
+            MemoryShortError: memory was not enough; all that can be given back has been.
+
+        """
         try:
             return run_trial(
                 self.compose(overrides),
@@ -109,8 +118,28 @@ class LocalRunner:
                 keep_model=keep_model,
                 worker=self.worker,
             )
+        except Exception as error:
+            if not is_short(error):
+                raise
+            short = MemoryShortError(in_words(error), traceback.format_exc())
         finally:
             release_memory()
+        # Out here the error is gone, and with it the frames that hold on to its tensors.
+        self.worker.release()
+        release_memory()
+        raise short
+
+    def halved(self, overrides: Sequence[str]) -> tuple[list[str], str] | None:
+        """Return the overrides that train the same with half the images at once, and the batch.
+
+        None where the batch cannot be halved.
+        """
+        config = self.compose(overrides)
+        half = half_batch(config)
+        if half is None:
+            return None
+        changed = [override(key, value) for key, value in half.items()]
+        return merged(overrides, changed), times_in_words(half)
 
     def test(self, overrides: Sequence[str], folder: Path) -> None:
         """Measure the model in ``folder``, trained with ``overrides``, on the test side.

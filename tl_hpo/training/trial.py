@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from tl_hpo.models.backbone import check_image_size, default_size, feature_count
 from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of
+from tl_hpo.models.reuse.frozen import cut_off
 from tl_hpo.models.reuse.source import Request, Source, from_images
 from tl_hpo.models.transfer import (
     Normalise,
@@ -28,9 +30,11 @@ from tl_hpo.models.weights import build_backbone, calibrate
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.devices import BF16, resolve_precision
+from tl_hpo.training.group import ALONE, Group
 from tl_hpo.training.judgement import TEST, VALIDATION
 from tl_hpo.training.metrics import headline, summarise
 from tl_hpo.training.phases import PhaseOutcome, judge, run_phase
+from tl_hpo.training.ranks import Ranks
 from tl_hpo.training.result import (
     HEAD_FILE,
     MODEL_FOLDER,
@@ -71,7 +75,9 @@ def run_trial(
     check_config(config)
     started = time.monotonic()
     trial = prepare(config, worker or Worker(config))
-    outcomes = _run_phases(trial, report)
+    # They load while the head phase runs.
+    with Ranks(config, trial.worker.device) if _wants_ranks(config) else nullcontext() as ranks:
+        outcomes = _run_phases(trial, report, ranks)
     last = list(outcomes.values())[-1].predictions if outcomes else trial.judge(VALIDATION)
     predictions = {VALIDATION: last}
     if test and len(trial.data.split.test):
@@ -80,6 +86,10 @@ def run_trial(
     if folder is not None:
         _save(trial, folder, result, predictions, keep_model)
     return result
+
+
+def _wants_ranks(config: DictConfig) -> bool:
+    return bool(config.trainer.devices > 1 and config.finetune.epochs)
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,11 @@ class PreparedTrial:
         """Return the predictions for one side of the split."""
         self.model.to(self.worker.device)  # Lightning leaves it on the host after a phase
         return judge_images(self.model, self.data, self.config, side)
+
+
+def follow(trial: PreparedTrial, group: Group) -> None:
+    """Train a trial together with its rank 0, which decides everything."""
+    _finetune(trial, from_images(trial.data.images), lambda record: False, 0, group)
 
 
 def judge_images(
@@ -145,7 +160,8 @@ def _backbone(config: DictConfig, worker: Worker, data: TrialData) -> Backbone:
 
     key = digest_of(name, weights, size)
     if weights == "random":
-        key += digest_of(config.seed, config.batch_size, data.checksum, data.split.train.tolist())
+        step_size = config.batch_size * config.accumulate
+        key += digest_of(config.seed, step_size, data.checksum, data.split.train.tolist())
     return worker.backbone(key, build)
 
 
@@ -170,8 +186,14 @@ def build_model(config: DictConfig, backbone: nn.Module, data: TrialData) -> Tra
     return model.to(memory_format=torch.channels_last)
 
 
-def _run_phases(trial: PreparedTrial, report: Report) -> dict[Phase, PhaseOutcome]:
-    """Run the phases that have epochs; one that ends badly is the last."""
+def _run_phases(
+    trial: PreparedTrial, report: Report, ranks: Ranks | None
+) -> dict[Phase, PhaseOutcome]:
+    """Run the phases that have epochs; one that ends badly is the last.
+
+    The head phase is that of this process alone: what little it computes is not worth dividing,
+    and so no other process needs to know which blocks are kept.
+    """
     config, outcomes = trial.config, dict[Phase, PhaseOutcome]()
     key = _head_key(trial)
     kept, head_report = _kept_head(trial, key, report)
@@ -184,30 +206,56 @@ def _run_phases(trial: PreparedTrial, report: Report) -> dict[Phase, PhaseOutcom
         _keep_head(trial, key, outcomes[Phase.HEAD])
     earlier = outcomes.get(Phase.HEAD)
     if config.finetune.epochs and not (earlier and earlier.reason):
-        outcomes[Phase.FINETUNE] = _run_phase(
-            trial,
-            Phase.FINETUNE,
-            sources[Phase.FINETUNE],
-            report,
-            earlier_epochs=earlier.summary.epochs if earlier else 0,
-        )
+        epochs = earlier.summary.epochs if earlier else 0
+        with ranks.joined() if ranks else nullcontext(ALONE) as group:
+            source = sources[Phase.FINETUNE]
+            outcomes[Phase.FINETUNE] = _finetune(trial, source, report, epochs, group)
     return outcomes
 
 
+def _finetune(
+    trial: PreparedTrial, source: Source, report: Report, earlier_epochs: int, group: Group
+) -> PhaseOutcome:
+    """Run the fine-tune phase in every process of ``group``, from where rank 0 stands."""
+    if group.size > 1:
+        earlier_epochs, cut = group.share((earlier_epochs, source.cut))
+        source = _shared(trial, source, cut, group)
+    return _run_phase(trial, Phase.FINETUNE, source, report, earlier_epochs, group)
+
+
+def _shared(trial: PreparedTrial, source: Source, cut: int, group: Group) -> Source:
+    """Return the source of rank 0; of its weights, DDP takes care."""
+    if not cut:
+        return source
+    if group.rank == 0:
+        group.share_tensors(source.inputs, trial.worker.device)
+        return source
+    inputs = group.share_tensors((), trial.worker.device)
+    positions = trial.data.samples(trial.config).positions(len(trial.data.images))
+    name = trial.config.model.name
+    return Source(inputs, lambda model: cut_off(model, name, cut), cut, positions)
+
+
 def _run_phase(
-    trial: PreparedTrial, phase: Phase, source: Source, report: Report, earlier_epochs: int = 0
+    trial: PreparedTrial,
+    phase: Phase,
+    source: Source,
+    report: Report,
+    earlier_epochs: int = 0,
+    group: Group = ALONE,
 ) -> PhaseOutcome:
     trial.model.to(trial.worker.device)  # Lightning leaves it on the host after a phase
     return run_phase(
         phase,
         trial.model,
         source.features(trial.model),
-        trial.data.loaders(source.inputs, trial.config, source.positions),
+        trial.data.loaders(source.inputs, trial.config, source.positions, group),
         trial.config,
         objective=objective_of(trial.config.objective),
         report=report,
         delimiting_layer=trial.delimiting_layer,
         earlier_epochs=earlier_epochs,
+        group=group,
     )
 
 

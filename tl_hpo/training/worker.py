@@ -32,6 +32,7 @@ from tl_hpo.models.reuse.frozen import FrozenWork
 from tl_hpo.models.reuse.rooms import MemoryRoom
 from tl_hpo.models.reuse.source import Samples
 from tl_hpo.training.devices import device_of, host_memory
+from tl_hpo.training.group import ALONE, Group
 from tl_hpo.training.heads import HeadStore
 from tl_hpo.training.imbalance import BALANCED_SAMPLING
 
@@ -64,11 +65,16 @@ class TrialData:
     summary: SplitSummary
 
     def loaders(
-        self, inputs: tuple[Tensor, ...], config: DictConfig, positions: Tensor | None = None
+        self,
+        inputs: tuple[Tensor, ...],
+        config: DictConfig,
+        positions: Tensor | None = None,
+        group: Group = ALONE,
     ) -> ImageData:
         """Return batches of ``inputs`` on the sides of the split.
 
         They are the images, or what crosses a cut: then ``positions`` [views, images] tells where.
+        Of training batches, they are the share of this process in the ``group``.
         """
         return ImageData(
             inputs,
@@ -80,6 +86,9 @@ class TrialData:
             views=make_views(config.augment),
             test_time=config.augment.test_time,
             balanced=config.imbalance == BALANCED_SAMPLING,
+            accumulate=config.accumulate,
+            rank=group.rank,
+            ranks=group.size,
         )
 
     def samples(self, config: DictConfig) -> Samples:
@@ -137,8 +146,13 @@ class Worker:
         """Frozen layers' work; None where reuse is off. A GPU is touched when it is asked for."""
         if not reuses(self._config):
             return None
-        rooms = _rooms(self._config.reuse, Path(self._config.store.dir), self.device)
+        rooms = _rooms(self._config, self.device)
         return FrozenWork(rooms, vary_layer=self._vary_layer, progress=self._progress)
+
+    def release(self) -> None:
+        """Give back the memory that makes later trials faster, but that they can do without."""
+        if "frozen" in self.__dict__ and self.frozen is not None:
+            self.frozen.release()
 
     def data(self, config: DictConfig, size: tuple[int, int]) -> TrialData:
         """Return the configured dataset at ``size`` (height, width), with its split.
@@ -242,17 +256,21 @@ def reuses(config: DictConfig) -> bool:
     return True
 
 
-def _rooms(
-    budgets: DictConfig, folder: Path, device: torch.device
-) -> dict[str, MemoryRoom | DiskRoom]:
-    """Return where activations may be kept, the fastest first."""
+def _rooms(config: DictConfig, device: torch.device) -> dict[str, MemoryRoom | DiskRoom]:
+    """Return where activations may be kept, the fastest first.
+
+    Where several processes train a trial, each has a copy of them in its memory.
+    """
+    budgets, copies = config.reuse, config.trainer.devices
     rooms: dict[str, MemoryRoom | DiskRoom] = {}
     if device.type == "cuda":
         free = budgets.get("gpu_share", GPU_SHARE) * torch.cuda.mem_get_info(device)[0]
         rooms["GPU memory"] = MemoryRoom(device, _bytes(budgets.gpu_gb, free))
-    host = _bytes(budgets.memory_gb, HOST_SHARE * host_memory())
+    host = _bytes(budgets.memory_gb, HOST_SHARE * host_memory()) // copies
     rooms["memory"] = MemoryRoom(torch.device("cpu"), host)
-    rooms["files"] = DiskRoom(folder / "activations", _bytes(budgets.disk_gb, 0))
+    if copies == 1:
+        folder = Path(config.store.dir) / "activations"
+        rooms["files"] = DiskRoom(folder, _bytes(budgets.disk_gb, 0))
     return rooms
 
 
@@ -316,7 +334,7 @@ def head_key(config: DictConfig, work: str, data: TrialData, start: nn.Linear) -
         work,
         settings,
         config.seed,
-        config.batch_size,
+        config.batch_size * config.accumulate,  # in pieces or at once, it comes to the same
         config.objective,
         config.imbalance,
         _digest_of_weights(start),

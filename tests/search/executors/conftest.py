@@ -23,7 +23,7 @@ def executor(tmp_path: Path) -> Iterator[Callable[[int], ProcessExecutor]]:
 
     def go(workers: int) -> ProcessExecutor:
         setup = Setup("runners:make", {"folder": str(tmp_path)}, [str(HERE), str(HERE.parent)])
-        slots = [Slot(None, 1 / workers, 1) for _ in range(workers)]
+        slots = [Slot((), 1 / workers, 1) for _ in range(workers)]
         made.append(ProcessExecutor(lambda slot: setup, slots))
         return made[-1]
 
@@ -57,7 +57,7 @@ from tl_hpo.search.executors.local import ProcessExecutor
 from tl_hpo.search.executors.slots import Slot
 from tl_hpo.search.executors.wire import Setup
 setup = Setup("runners:make", {{"folder": {str(tmp_path)!r}}}, sys.path)
-executor = ProcessExecutor(lambda slot: setup, [Slot(None, 1.0, 1)])
+executor = ProcessExecutor(lambda slot: setup, [Slot((), 1.0, 1)])
 trial = ["model=vgg16", "optimizer=adam", "optimizer.lr=0.01", "+do=hang"]
 executor.run(trial, Path({str(tmp_path / "trial")!r}), lambda record: False, lambda result: True)
 """

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from simulated import SimulatedRunner, parsed
 
 from tl_hpo.errors import UserError
+from tl_hpo.memory import MemoryShortError
 from tl_hpo.training.result import EpochRecord, Report, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class Obedient(SimulatedRunner):
         if what == "log":
             logger.info("the %s of %d words", "1st", 2)
             logger.warning("the %s of %d words", "2nd", 2)
+        if what == "need more" and int(values.get("batch_size", 32)) > 16:
+            raise MemoryShortError("CUDA out of memory.", "there")
         if what == "hang":
             time.sleep(1000)
         once = self._folder / f"{folder.name}.killed"
@@ -67,3 +71,15 @@ def hanging(report: Report, once: Path) -> Report:
 
 def make(folder: str) -> Obedient:
     return Obedient(Path(folder))
+
+
+def make_limited(megabytes: int, arguments: dict[str, Any]) -> Any:
+    """Return a runner of real trials that may take so much memory beyond what is taken now."""
+    from tl_hpo.training.runner import make_runner
+
+    runner = make_runner(**arguments)
+    status = Path("/proc/self/status").read_text().splitlines()
+    taken = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+    most = taken * 1024 + megabytes * 10**6
+    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+    return runner

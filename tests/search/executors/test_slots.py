@@ -15,21 +15,31 @@ def slots(**changed):
 
 
 def test_a_machine_without_a_gpu_has_one_worker_with_all_threads():
-    assert slots() == [Slot(None, 1.0, 8)]
+    assert slots() == [Slot((), 1.0, 8)]
 
 
 def test_every_gpu_has_a_worker():
-    assert [(each.device, each.share) for each in slots(n_gpus=3)] == [(0, 1), (1, 1), (2, 1)]
+    found = [(each.devices, each.share) for each in slots(n_gpus=3)]
+    assert found == [((0,), 1), ((1,), 1), ((2,), 1)]
 
 
 def test_workers_share_large_gpus():
     found = slots(devices=[0, 2], n_gpus=3, per_device=2)
-    assert [each.device for each in found] == [0, 2, 0, 2]
+    assert [each.devices for each in found] == [(0,), (2,), (0,), (2,)]
     assert {each.share for each in found} == {0.5}
 
 
+def test_trials_that_several_gpus_train_have_a_worker_for_each_group_of_them():
+    found = slots(n_gpus=5, per_trial=2)
+    assert [each.devices for each in found] == [(0, 1), (2, 3)]
+    assert {each.share for each in found} == {1.0}
+    shared = slots(devices=[3, 1], n_gpus=4, per_trial=2, per_device=2)
+    assert [(each.devices, each.share) for each in shared] == [((3, 1), 0.5)] * 2
+    assert [each.devices for each in slots(per_trial=2, workers=2)] == [(), ()]
+
+
 def test_workers_of_the_cpu_divide_the_threads():
-    assert slots(devices="cpu", workers=3, n_gpus=2) == [Slot(None, 1 / 3, 2)] * 3
+    assert slots(devices="cpu", workers=3, n_gpus=2) == [Slot((), 1 / 3, 2)] * 3
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
@@ -51,6 +61,9 @@ def test_threads_never_exceed_the_cores_unless_workers_do(workers, cores):
         ({"workers": 2.5}, "got 2.5"),
         ({"per_device": "all"}, "executor.per_device must be a whole number"),
         ({"workers": 5, "n_gpus": 2}, "set executor.per_device=3"),
+        ({"workers": 3, "n_gpus": 4, "per_trial": 2}, "each of the 2 groups of 2 GPUs, got 3"),
+        ({"n_gpus": 3, "per_trial": 4}, "at most the 3 GPUs of executor.devices, got 4"),
+        ({"devices": [0], "n_gpus": 3, "per_trial": 2}, "at most the 1 GPUs"),
     ],
 )
 def test_what_makes_no_sense_is_told(changed, told):
@@ -60,12 +73,18 @@ def test_what_makes_no_sense_is_told(changed, told):
 
 
 @pytest.mark.parametrize(
-    ("device", "visible", "seen"),
-    [(None, "0,1", ""), (1, None, "1"), (1, "4,6", "6"), (0, "GPU-a,GPU-b", "GPU-a")],
+    ("devices", "visible", "seen"),
+    [
+        ((), "0,1", ""),
+        ((1,), None, "1"),
+        ((1,), "4,6", "6"),
+        ((0,), "GPU-a,GPU-b", "GPU-a"),
+        ((2, 0), "4,5,6", "6,4"),
+    ],
 )
-def test_a_worker_sees_its_device_alone(device, visible, seen):
+def test_a_worker_sees_its_devices_alone(devices, visible, seen):
     before = {"PATH": "x"} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
-    environment = Slot(device, 1.0, 3).environment(before)
+    environment = Slot(devices, 1.0, 3).environment(before)
     assert environment["CUDA_VISIBLE_DEVICES"] == seen
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["PATH"] == "x"

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tl_hpo.models.reuse.cuts import Cut, CutGraph, suffix_of
+from tl_hpo.memory import is_short
+from tl_hpo.models.reuse.cuts import Cut, CutGraph, Suffix, suffix_of
 from tl_hpo.models.reuse.disk import DiskRoom
 from tl_hpo.models.reuse.passes import FrozenPass, Profile, Take, TensorSpec
 from tl_hpo.models.reuse.planner import Costs, Unlimited, choose, costs_of, spread
 from tl_hpo.models.reuse.rooms import Key, MemoryRoom
 from tl_hpo.models.reuse.source import Request, Source, from_images
 from tl_hpo.models.tracing import trace
+from tl_hpo.models.transfer import TransferModel
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,27 @@ class FrozenWork:
         self._told: set[str] = set()
 
     def sources(self, request: Request) -> tuple[Source, Source]:
-        """Return what the head phase and the fine-tune phase train on; make what is missing."""
+        """Return what the head phase and the fine-tune phase train on; make what is missing.
+
+        Where memory does not hold what the rooms were to keep, they keep half as much from then on.
+        """
+        try:
+            return self._sources(request)
+        except Exception as error:
+            if is_short(error):
+                for room in self._in_memory():
+                    room.budget //= 2
+            raise
+
+    def release(self) -> None:
+        """Give back all memory that is held; what it kept is made again when it is asked for."""
+        for room in self._in_memory():
+            room.clear()
+
+    def _in_memory(self) -> list[MemoryRoom]:
+        return [room for room in self.rooms.values() if isinstance(room, MemoryRoom)]
+
+    def _sources(self, request: Request) -> tuple[Source, Source]:
         request = replace(request, images=self._images(request))
         n_layers, samples = len(request.model.layers), request.samples
         profile = self._profile(request)
@@ -246,6 +268,12 @@ class FrozenWork:
         if message not in self._told:
             self._told.add(message)
             logger.warning("%s", message)
+
+
+def cut_off(model: TransferModel, name: str, cut: int) -> Suffix:
+    """Return what maps the values that cross a cut of ``model``, of architecture ``name``."""
+    graph = CutGraph(trace(model.backbone, name), model.layers, model.backbone)
+    return suffix_of(model.backbone, graph, graph.cuts[cut])
 
 
 class _View:

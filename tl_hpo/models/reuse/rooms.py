@@ -91,6 +91,10 @@ class MemoryRoom:
         for key in self._leaving(size, protected) or ():
             del self._kept[key]
 
+    def clear(self) -> None:
+        """Drop all that is kept."""
+        self._kept.clear()
+
     def _leaving(self, size: int, protected: Collection[Key]) -> list[Key] | None:
         """Return what gives way to ``size`` bytes, or None where that is not enough."""
         lacking = size - self.free()

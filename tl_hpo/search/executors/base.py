@@ -60,6 +60,7 @@ class Executor(Protocol):
             WorkerDiedError: it can be run again.
             RequeuedError: it has begun again; what it has reported so far is void.
             TrialError: it failed elsewhere.
+            MemoryShortError: memory was not enough.
             UserError: its configuration cannot work.
 
         """

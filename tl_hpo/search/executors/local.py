@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tl_hpo
+from tl_hpo.memory import MemoryShortError, oom_kills
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.slots import Slot
 from tl_hpo.search.executors.wire import (
@@ -69,7 +70,7 @@ class ProcessExecutor:
         number = self._free.get()
         try:
             return self._worker(number).run(overrides, folder, report, keep_model)
-        except WorkerDiedError:
+        except (WorkerDiedError, MemoryShortError):
             if self._stopping:
                 raise StoppedError from None
             raise
@@ -132,6 +133,7 @@ class WorkerProcess:
             )
         self._connection = Connection(ours.detach())
         self._sending = threading.Lock()
+        self._oom_kills = oom_kills()
         self._say(setup)
 
     def is_alive(self) -> bool:
@@ -142,6 +144,7 @@ class WorkerProcess:
         self, overrides: Sequence[str], folder: Path, report: Report, keep_model: KeepModel
     ) -> TrialResult:
         """Run one trial; see `Executor.run`."""
+        self._oom_kills = oom_kills()
         self._say(Run(list(overrides), folder))
         while True:
             message = self._receive()
@@ -162,7 +165,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Let the trial that runs end at its next batch."""
-        with suppress(WorkerDiedError):
+        with suppress(WorkerDiedError, MemoryShortError):
             self._say(Stop())
 
     def kill(self) -> None:
@@ -191,11 +194,14 @@ class WorkerProcess:
         except (EOFError, OSError) as error:
             raise self._died() from error
 
-    def _died(self) -> WorkerDiedError:
+    def _died(self) -> WorkerDiedError | MemoryShortError:
         self.close()
         code = self._process.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return WorkerDiedError(f"its worker process {self._process.pid} ended with {how}")
+        told = f"its worker process {self._process.pid} ended with {how}"
+        if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            return MemoryShortError(f"{told}, as the system does for lack of memory")
+        return WorkerDiedError(told)
 
 
 def python_path(environment: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Where the workers of one machine run: a device and a share of it for each."""
+"""Where the workers of one machine run: devices and a share of them for each."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,25 +16,25 @@ class Slot:
     """The place of one worker.
 
     Attributes:
-        device: ordinal of a GPU among those that this process sees, or None for the CPU.
-        share: of its device's and the machine's memory, in (0, 1].
+        devices: ordinals of GPUs among those that this process sees; none of them: the CPU.
+        share: of its devices' and the machine's memory, in (0, 1].
         threads: that it computes with.
 
     """
 
-    device: int | None
+    devices: tuple[int, ...]
     share: float
     threads: int
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a worker that sees its device alone."""
+        """Return the environment of a worker that sees its devices alone."""
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else []
-        seen = names[self.device] if names and self.device is not None else str(self.device)
+        seen = [names[device] if names else str(device) for device in self.devices]
         threads = str(self.threads)
         return {
             **environment,
-            "CUDA_VISIBLE_DEVICES": "" if self.device is None else seen,
+            "CUDA_VISIBLE_DEVICES": ",".join(seen),
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
@@ -42,9 +42,11 @@ class Slot:
 
 
 def make_slots(
-    *, devices: Any, workers: Any, per_device: Any, n_gpus: int, cores: int
+    *, devices: Any, workers: Any, per_device: Any, n_gpus: int, cores: int, per_trial: int = 1
 ) -> list[Slot]:
     """Return a slot per worker, the devices in turn.
+
+    Several GPUs that train one trial are one place for workers; those left over have none.
 
     Args:
         devices: ``auto`` (every GPU, or the CPU where there is none), ``cpu``, or ordinals of GPUs.
@@ -52,20 +54,22 @@ def make_slots(
         per_device: workers that share a device, at least 1.
         n_gpus: that this process sees, and may use.
         cores: that this process may use.
+        per_trial: GPUs that train one trial together.
 
     Raises:
         UserError: one of them makes no sense here.
 
     """
-    chosen = _devices(devices, n_gpus)
+    chosen = _together(_devices(devices, n_gpus), per_trial)
     _check_count("executor.per_device", per_device)
     if workers is None:
         workers = per_device * len(chosen)
     _check_count("executor.workers", workers)
-    if chosen != [None] and workers > per_device * len(chosen):
+    if chosen != [()] and workers > per_device * len(chosen):
         raise UserError(
             f"executor.workers must be at most executor.per_device for each of the {len(chosen)} "
-            f"GPUs, got {workers} with executor.per_device={per_device}; set "
+            f"{'GPUs' if per_trial == 1 else f'groups of {per_trial} GPUs'}, got {workers} with "
+            f"executor.per_device={per_device}; set "
             f"executor.per_device={-(-workers // len(chosen))} if they have the memory."
         )
     places = [chosen[number % len(chosen)] for number in range(workers)]
@@ -73,11 +77,25 @@ def make_slots(
     return [Slot(place, 1 / places.count(place), threads) for place in places]
 
 
-def _devices(devices: Any, n_gpus: int) -> Sequence[int | None]:
+def _together(ordinals: Sequence[int], per_trial: int) -> list[tuple[int, ...]]:
+    """Return the GPUs in groups; one empty group stands for the CPU."""
+    if not ordinals:
+        return [()]
+    if per_trial > len(ordinals):
+        raise UserError(
+            f"trainer.devices must be at most the {len(ordinals)} GPUs of executor.devices, got "
+            f"{per_trial}; lower it, or give more of them."
+        )
+    last = len(ordinals) - per_trial
+    return [tuple(ordinals[i : i + per_trial]) for i in range(0, last + 1, per_trial)]
+
+
+def _devices(devices: Any, n_gpus: int) -> Sequence[int]:
+    """Return the ordinals of GPUs; none for the CPU."""
     if devices == AUTO:
-        return list(range(n_gpus)) or [None]
+        return list(range(n_gpus))
     if devices == CPU:
-        return [None]
+        return []
     ordinals = devices if isinstance(devices, list) else [devices]
     if not ordinals or any(isinstance(d, bool) or not isinstance(d, int) for d in ordinals):
         raise UserError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_hpo.errors import UserError
+from tl_hpo.memory import MemoryShortError
 from tl_hpo.search.executors.base import TrialError
 from tl_hpo.search.runner import Runner
 from tl_hpo.training.result import EpochRecord, TrialResult
@@ -100,6 +101,7 @@ class Failed:
         kind: name of its type.
         message, trace: its text and traceback.
         users_mistake: whether it is a UserError.
+        short_of_memory: whether it is a MemoryShortError.
 
     """
 
@@ -107,11 +109,14 @@ class Failed:
     message: str
     trace: str
     users_mistake: bool
+    short_of_memory: bool = False
 
     def error(self) -> Exception:
         """Return what to raise of it in the executor's process."""
         if self.users_mistake:
             return UserError(self.message)
+        if self.short_of_memory:
+            return MemoryShortError(self.message, self.trace)
         return TrialError(self.kind, self.message, self.trace)
 
 

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tl_hpo.errors import UserError
+from tl_hpo.memory import MemoryShortError
 from tl_hpo.search.executors.wire import (
     Answer,
     Done,
@@ -81,6 +82,8 @@ def outcome_of(
             )
     except KeyboardInterrupt:
         return Ended()
+    except MemoryShortError as error:
+        return Failed(type(error).__name__, str(error), error.trace, False, True)
     except Exception as error:
         trace = traceback.format_exc()
         return Failed(type(error).__name__, str(error), trace, isinstance(error, UserError))
