@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -57,8 +58,22 @@ def test_train_runs_on_two(command, image_folder, tiny, tmp_path):
 @pytest.mark.slow
 def test_every_trial_of_a_search_runs_on_two(command, image_folder, tiny, tmp_path):
     few = ["search.n_trials=2", "search.layer_trials=1"]
-    outcome = command("optimize", *folder(image_folder()), *tiny, *few, TWO)
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.2):
+            seen.update(running(tmp_path))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        outcome = command("optimize", *folder(image_folder()), *tiny, *few, TWO)
+    finally:
+        over.set()
+        watcher.join()
     assert outcome.code == 0, outcome.err
+    assert len(seen) == 3  # one beside the worker in every trial
     rows = read_csv(Path("runs/folder/shared/trials.csv"))
     assert [row["state"] for row in rows] == ["COMPLETE"] * 3
     assert not running(tmp_path)

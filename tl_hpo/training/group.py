@@ -129,17 +129,21 @@ def joined(rank: int, size: int, store: dist.Store, device: torch.device) -> Ite
         yield Group(rank, size)
     except BaseException:
         abort()  # the others may never come to where they would be waited for
+        with suppress(RuntimeError, ValueError):  # the first error is the one to tell
+            dist.destroy_process_group()
         raise
+    else:
+        dist.destroy_process_group()
     finally:
         torch.set_num_threads(threads)
-        dist.destroy_process_group()
 
 
 def abort() -> None:
-    """Let whatever waits for another process give up."""
-    if dist.is_initialized() and "nccl" in str(dist.get_backend_config()):
+    """Let whatever waits for another process give up; gloo does so by itself."""
+    world = dist.group.WORLD if dist.is_initialized() else None
+    if world is not None and "nccl" in str(dist.get_backend_config()):
         with suppress(RuntimeError):
-            dist.distributed_c10d._abort_process_group()
+            world.abort()
 
 
 def connect(port: int, size: int, *, master: bool) -> dist.TCPStore:
