@@ -72,7 +72,8 @@ class Group:
     def trainer_settings(self) -> dict[str, Any]:
         """Return what a Lightning Trainer of this process needs to know."""
         if self.size == 1:
-            return {"devices": 1}
+            # An environment of SLURM's would be found wherever srun is installed.
+            return {"devices": 1, "plugins": [LightningEnvironment()]}
         strategy = DDPStrategy(
             broadcast_buffers=False,  # those of frozen layers are equal, and stay so
             find_unused_parameters=False,  # every trainable parameter is in the trace

@@ -13,7 +13,6 @@ from typing import Any
 import hydra.utils
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from tl_hpo.data.module import ImageData
@@ -219,7 +218,6 @@ def make_trainer(
             deterministic=config.trainer.deterministic,
             precision=resolve_precision(config.precision, config.trainer.accelerator),
             callbacks=[c for c in callbacks if progress or not isinstance(c, PhaseProgress)],
-            plugins=[LightningEnvironment()],  # SLURM's would be found wherever srun is installed
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
