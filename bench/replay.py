@@ -77,6 +77,17 @@ class Chosen:
             values.get("head.weights"),
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the columns of trials.csv that describe a trial."""
+        return {
+            "model": self.model,
+            "head_optimizer": self.head[0],
+            "head_lr": self.head[1],
+            "finetune_optimizer": self.finetune[0],
+            "finetune_lr": self.finetune[1],
+            "delimiting_layer": self.layer,
+        }
+
     def depth(self, n_layers: int) -> float:
         """Return the share of the layers that stay frozen."""
         return self.layer if isinstance(self.layer, float) else self.layer / n_layers
@@ -111,15 +122,7 @@ class TableRunner:
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the columns of trials.csv that describe a trial; it has just been proposed."""
         self._proposal = time.process_time() - self._since
-        chosen = Chosen.of(overrides)
-        return {
-            "model": chosen.model,
-            "head_optimizer": chosen.head[0],
-            "head_lr": chosen.head[1],
-            "finetune_optimizer": chosen.finetune[0],
-            "finetune_lr": chosen.finetune[1],
-            "delimiting_layer": chosen.layer,
-        }
+        return Chosen.of(overrides).settings()
 
     def halved(self, overrides: Sequence[str]) -> None:
         """Say that there is no batch to halve: looking up takes no memory."""

@@ -36,15 +36,7 @@ class Waiting:
 
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the columns of trials.csv that describe a trial."""
-        chosen = Chosen.of(overrides)
-        return {
-            "model": chosen.model,
-            "head_optimizer": chosen.head[0],
-            "head_lr": chosen.head[1],
-            "finetune_optimizer": chosen.finetune[0],
-            "finetune_lr": chosen.finetune[1],
-            "delimiting_layer": chosen.layer,
-        }
+        return Chosen.of(overrides).settings()
 
     def halved(self, overrides: Sequence[str]) -> None:
         """Return that there is no batch to halve: memory never lacks."""

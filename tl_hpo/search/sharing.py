@@ -43,7 +43,8 @@ class SharedStorage(_CachedStorage):
         self.seconds = float(backend.heartbeat_interval or 0)
         self._prefix = f"{experiment}: "
         self._alive: set[int] = set()  # trials of this process
-        self._seen: dict[int, float] = {}  # when trials without any heartbeat were first seen
+        # When trials without any heartbeat were first seen, by study.
+        self._seen: dict[int, dict[int, float]] = {}
         self._beating: threading.Thread | None = None
 
     # Names of studies
@@ -100,10 +101,9 @@ class SharedStorage(_CachedStorage):
     def dead(self, study_id: int) -> list[int]:
         """Return the running trials that nobody runs any more."""
         stale = set(self._get_stale_trial_ids(study_id))
-        silent = self._silent(study_id)
-        now = time.monotonic()
-        self._seen = {id_: self._seen.get(id_, now) for id_ in silent}
-        gone = [id_ for id_, since in self._seen.items() if now - since > MISSED * self.seconds]
+        now, before = time.monotonic(), self._seen.get(study_id, {})
+        seen = self._seen[study_id] = {id_: before.get(id_, now) for id_ in self._silent(study_id)}
+        gone = [id_ for id_, since in seen.items() if now - since > MISSED * self.seconds]
         return sorted(stale) + gone
 
     def _silent(self, study_id: int) -> list[int]:
