@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,14 @@ from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.strategy import parse_strategy
 from tl_hpo.search.study import REASON
-from tl_hpo.training.result import HEAD_FILE, EpochRecord, PhaseSummary, Report, TrialResult
+from tl_hpo.training.result import (
+    HEAD_FILE,
+    EpochRecord,
+    KeepModel,
+    PhaseSummary,
+    Report,
+    TrialResult,
+)
 
 DELIMITING_LAYER = 2 / 3  # of conf/base.yaml: where a step does not search it
 
@@ -132,7 +139,7 @@ class TableRunner:
         overrides: Sequence[str],
         folder: Path,
         report: Report,
-        keep_model: Callable[[TrialResult], bool],
+        keep_model: KeepModel,
     ) -> TrialResult:
         """Report the epochs of a trial until they are over or ``report`` ends it."""
         chosen, table = Chosen.of(overrides), self._table

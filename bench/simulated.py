@@ -1,7 +1,7 @@
 """Trials that only wait, and experiments of them, to measure what drives a search."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ from bench.replay import Chosen, make_plan
 from tl_hpo.config import CONF_DIR, register_resolvers
 from tl_hpo.search.executors.wire import Setup
 from tl_hpo.search.plan import Plan
-from tl_hpo.training.result import EpochRecord, PhaseSummary, Report, TrialResult
+from tl_hpo.training.result import EpochRecord, KeepModel, PhaseSummary, Report, TrialResult
 
 N_LAYERS = 100
 EPOCHS = 5
@@ -46,7 +46,7 @@ class Waiting:
         overrides: Sequence[str],
         folder: Path,
         report: Report,
-        keep_model: Callable[[TrialResult], bool],
+        keep_model: KeepModel,
     ) -> TrialResult:
         """Wait, reporting epochs on the way."""
         score = 1 / (1 + Chosen.of(overrides).head[1])

@@ -1,10 +1,10 @@
 """What a search needs of whatever trains: an interface, so that search itself knows no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 
 class Runner(Protocol):
@@ -27,7 +27,7 @@ class Runner(Protocol):
         overrides: Sequence[str],
         folder: Path,
         report: Report,
-        keep_model: Callable[[TrialResult], bool],
+        keep_model: KeepModel,
     ) -> TrialResult:
         """Run one trial that writes to ``folder``.
 

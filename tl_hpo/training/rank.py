@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from tl_hpo.errors import UserError
 from tl_hpo.memory import in_words, is_short
+from tl_hpo.processes import add_modules
 from tl_hpo.training.group import connect, joined
 from tl_hpo.training.ranks import Failed, Ready, Setup
 from tl_hpo.training.trial import follow, prepare
@@ -46,7 +47,7 @@ def _end_with(connection: Connection) -> None:
 
 
 def _run(setup: Setup, connection: Connection) -> None:
-    sys.path[:] = [path for path in setup.modules if path not in sys.path] + sys.path
+    add_modules(setup.modules)
     config = OmegaConf.create(setup.config)
     config.reuse = False  # rank 0 shares what frozen layers made
     config.trainer.progress = False

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-import tl_hpo
+from tl_hpo import processes
 from tl_hpo.errors import UserError
 from tl_hpo.memory import MemoryShortError, is_short, oom_kills
 from tl_hpo.training.group import Group, abort, connect, joined
@@ -154,18 +153,10 @@ class Ranks:
 
 class _Process:
     def __init__(self, setup: Setup, threads: int) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # A session of its own: Ctrl-C is for rank 0, which ends the others.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=_environment(threads),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._socket = ours
-        self._connection = Connection(os.dup(ours.fileno()))
+        environment = {**os.environ, **processes.threads(threads)}
+        self._process, descriptor = processes.start(MODULE, environment)
+        self._socket = socket.socket(fileno=descriptor)
+        self._connection = Connection(os.dup(descriptor))
         self._ends = False
         self._name = f"rank {setup.rank} of {setup.size}"
         with suppress(OSError):  # it has ended already: so `hear` will tell
@@ -202,20 +193,7 @@ class _Process:
         code = self._process.returncode
         if code is None:
             return code, f"{self._name} hung up"
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return code, f"{self._name} ended with {how}"
-
-
-def _environment(threads: int) -> dict[str, str]:
-    own = str(Path(tl_hpo.__file__).parent.parent)
-    said = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([own, said] if said else [own]),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": str(threads),
-    }
+        return code, f"{self._name} ended with {processes.ending(code)}"
 
 
 def _error(failed: Failed) -> Exception:

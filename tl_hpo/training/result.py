@@ -91,3 +91,7 @@ class TrialResult:
     def as_dict(self) -> dict[str, Any]:
         """Return plain containers, for JSON."""
         return asdict(self)
+
+
+# Called with what a trial came to; True asks for its model to be kept.
+KeepModel = Callable[[TrialResult], bool]

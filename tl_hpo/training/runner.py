@@ -2,7 +2,7 @@
 
 import copy
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from tl_hpo.training.judgement import (
     read_predictions,
     write_judgement,
 )
-from tl_hpo.training.result import METRICS_FILE, Report, TrialResult
+from tl_hpo.training.result import METRICS_FILE, KeepModel, Report, TrialResult
 from tl_hpo.training.saved import load_model
 from tl_hpo.training.trial import input_size, judge_images, run_trial
 from tl_hpo.training.worker import TrialData, Worker, memory_share
@@ -102,7 +102,7 @@ class LocalRunner:
         overrides: Sequence[str],
         folder: Path,
         report: Report,
-        keep_model: Callable[[TrialResult], bool],
+        keep_model: KeepModel,
     ) -> TrialResult:
         """Run one trial that writes to ``folder``; its memory is gone afterwards.
 

@@ -39,6 +39,7 @@ from tl_hpo.training.result import (
     HEAD_FILE,
     MODEL_FOLDER,
     RESULT_FILE,
+    KeepModel,
     PhaseSummary,
     Report,
     TrialResult,
@@ -54,7 +55,7 @@ def run_trial(
     folder: Path | None = None,
     *,
     report: Report = lambda record: False,
-    keep_model: Callable[[TrialResult], bool] = lambda result: True,
+    keep_model: KeepModel = lambda result: True,
     worker: Worker | None = None,
     test: bool = False,
 ) -> TrialResult:
@@ -359,7 +360,7 @@ def _save(
     folder: Path,
     result: TrialResult,
     predictions: Mapping[str, Predictions],
-    keep_model: Callable[[TrialResult], bool],
+    keep_model: KeepModel,
 ) -> None:
     """Write the files of a finished trial; ``result.json`` last, the sign that all are there."""
     data, model = trial.data, trial.model

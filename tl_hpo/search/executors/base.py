@@ -1,11 +1,11 @@
 """What an executor is: it runs trials given as overrides, ``workers`` of them at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tl_hpo.search.runner import Runner
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 
 class StoppedError(Exception):
@@ -51,7 +51,7 @@ class Executor(Protocol):
         overrides: Sequence[str],
         folder: Path,
         report: Report,
-        keep_model: Callable[[TrialResult], bool],
+        keep_model: KeepModel,
     ) -> TrialResult:
         """Run one trial that writes to ``folder``, and return when it is over.
 

@@ -4,17 +4,15 @@ import logging
 import os
 import queue
 import signal
-import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import tl_hpo
+from tl_hpo import processes
 from tl_hpo.memory import MemoryShortError, oom_kills
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.slots import Slot
@@ -31,12 +29,10 @@ from tl_hpo.search.executors.wire import (
     Setup,
     Stop,
 )
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 WORKER = "tl_hpo.search.executors.worker"
 SECONDS_TO_END = 10.0  # for a worker whose connection has been closed
-
-KeepModel = Callable[[TrialResult], bool]
 
 
 class ProcessExecutor:
@@ -121,17 +117,8 @@ class WorkerProcess:
     """
 
     def __init__(self, setup: Setup, environment: dict[str, str]) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # A session of its own: Ctrl-C is for the executor's process, which tells its workers.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment | {"PYTHONPATH": python_path(environment)},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._connection = Connection(ours.detach())
+        self._process, socket = processes.start(WORKER, environment)
+        self._connection = Connection(socket)
         self._sending = threading.Lock()
         self._oom_kills = oom_kills()
         self._say(setup)
@@ -197,15 +184,7 @@ class WorkerProcess:
     def _died(self) -> WorkerDiedError | MemoryShortError:
         self.close()
         code = self._process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        told = f"its worker process {self._process.pid} ended with {how}"
+        told = f"its worker process {self._process.pid} ended with {processes.ending(code)}"
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return MemoryShortError(f"{told}, as the system does for lack of memory")
         return WorkerDiedError(told)
-
-
-def python_path(environment: Mapping[str, str]) -> str:
-    """Return where a new process finds this package; `Setup.modules` tells it the rest."""
-    own = str(Path(tl_hpo.__file__).parent.parent)
-    said = environment.get("PYTHONPATH")
-    return os.pathsep.join([own, said] if said else [own])

@@ -20,14 +20,12 @@ from tl_hpo.search.executors.ray_mailbox import CALLS_AT_ONCE, Mailbox
 from tl_hpo.search.executors.ray_shares import Share
 from tl_hpo.search.executors.ray_trial import Begun, Job, Misplaced, run_trial
 from tl_hpo.search.executors.wire import Done, Ended, Epoch, Failed, Judged, Log, Setup
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 logger = logging.getLogger(__name__)
 
 SECONDS_TO_END = 10.0  # for tasks that were killed
 SECONDS_TO_BEGIN = 60.0  # then the log says what a trial waits for
-
-KeepModel = Callable[[TrialResult], bool]
 
 
 @dataclass

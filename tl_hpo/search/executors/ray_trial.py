@@ -4,7 +4,6 @@ Ray runs the tasks of an experiment in processes that it uses again and again: t
 trial waits there, warm, for the next.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -22,7 +21,7 @@ from ray.exceptions import RayError
 
 from tl_hpo.errors import UserError
 from tl_hpo.search.executors.wire import Done, Ended, Failed, Run, Setup
-from tl_hpo.search.executors.worker import Forward, Interrupts, outcome_of
+from tl_hpo.search.executors.worker import Interrupts, forward_logs, outcome_of
 from tl_hpo.search.runner import Runner
 
 SECONDS_TO_SEE = 5.0  # that a file system over the network may take to show a new file
@@ -74,7 +73,7 @@ def run_trial(setup: Setup, job: Job, mailbox: Any) -> Done | Failed | Ended:
     """Run one trial and return what became of it."""
     line = _Line(mailbox, job.key)
     interrupts = Interrupts()
-    with _stoppable(line), _logging_to(line):
+    with _stoppable(line), forward_logs(line.tell, leave_out="ray"):  # its own would go in circles
         line.tell(Begun(socket.gethostname(), os.getpid()))
         if _warm is not None and _warm.gpus != ray.get_gpu_ids():
             line.tell(Misplaced())
@@ -158,17 +157,3 @@ def _stoppable(line: _Line) -> Iterator[None]:
         with guard:
             running = False
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _logging_to(line: _Line) -> Iterator[None]:
-    """Hand what the trial logs to the driver; not what Ray does, which would go in circles."""
-    handler = Forward(line.tell)
-    handler.addFilter(lambda record: record.name.partition(".")[0] != "ray")
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tl_hpo import processes
 from tl_hpo.errors import UserError
 
 CPU = "cpu"
@@ -31,13 +32,10 @@ class Slot:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else []
         seen = [names[device] if names else str(device) for device in self.devices]
-        threads = str(self.threads)
         return {
             **environment,
             "CUDA_VISIBLE_DEVICES": ",".join(seen),
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
+            **processes.threads(self.threads),
         }
 
 

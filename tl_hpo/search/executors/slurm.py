@@ -18,13 +18,12 @@ from tl_hpo.search.executors.base import (
     TrialError,
     WorkerDiedError,
 )
-from tl_hpo.search.executors.local import KeepModel
 from tl_hpo.search.executors.mailbox import Heart, refresh
 from tl_hpo.search.executors.slurm_job import ALIVE_FILE, KILL, STOP, Job
 from tl_hpo.search.executors.slurm_listener import Listener, Orders, Timing
 from tl_hpo.search.executors.slurm_queue import FAILED, PassingError, SlurmQueue, check_commands
 from tl_hpo.search.executors.wire import Run, Setup
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 if TYPE_CHECKING:  # submitit is needed where jobs are submitted, and only there
     from tl_hpo.search.executors.submission import Submitter

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from tl_hpo.search.executors.base import RequeuedError, StoppedError, WorkerDied
 from tl_hpo.search.executors.mailbox import Attempt, Pulse, pauses
 from tl_hpo.search.executors.slurm_queue import ON_A_NODE, PENDING, SlurmQueue
 from tl_hpo.search.executors.wire import Answer, Done, Ended, Epoch, Failed, Judged, Log
-from tl_hpo.training.result import Report, TrialResult
+from tl_hpo.training.result import KeepModel, Report, TrialResult
 
 _SHORTEST_PAUSE = 0.05  # seconds between looks into a mailbox
 
@@ -91,7 +90,7 @@ class Listener:
         """Whether the job has ever run."""
         return self._attempt.number > 0
 
-    def listen(self, report: Report, keep_model: Callable[[TrialResult], bool]) -> TrialResult:
+    def listen(self, report: Report, keep_model: KeepModel) -> TrialResult:
         """Answer the job until its trial is over; see `Executor.run`."""
         cancels = False  # a late answer must not be lost: the next one says so again
         while True:

@@ -11,7 +11,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
 from tl_hpo.errors import UserError
-from tl_hpo.search.executors.local import python_path
+from tl_hpo.processes import LIBRARIES, python_path
 from tl_hpo.search.executors.slurm_job import Job
 from tl_hpo.search.executors.slurm_queue import PassingError
 
@@ -19,7 +19,6 @@ from tl_hpo.search.executors.slurm_queue import PassingError
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_")
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
 _PASSING = re.compile(r"timed out|temporar|unable to contact|connection refused|try again", re.I)
-_LIBRARIES = ("OMP", "MKL", "OPENBLAS")
 SIGNAL_SECONDS = 60  # before the end of its time a job is told, and asks to be queued again
 
 
@@ -95,7 +94,7 @@ class _Executor(SlurmExecutor):
 def _environment() -> list[str]:
     """Return shell lines: this package is found, and a trial computes with the cores it has."""
     path = shlex.quote(python_path({}))
-    threads = [f"export {name}_NUM_THREADS=$SLURM_CPUS_PER_TASK" for name in _LIBRARIES]
+    threads = [f"export {name}_NUM_THREADS=$SLURM_CPUS_PER_TASK" for name in LIBRARIES]
     return [
         f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}",
         'if [ -n "$SLURM_CPUS_PER_TASK" ]; then',

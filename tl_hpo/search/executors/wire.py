@@ -12,13 +12,13 @@
 """
 
 import importlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tl_hpo.errors import UserError
 from tl_hpo.memory import MemoryShortError
+from tl_hpo.processes import add_modules
 from tl_hpo.search.executors.base import TrialError
 from tl_hpo.search.runner import Runner
 from tl_hpo.training.result import EpochRecord, TrialResult
@@ -41,7 +41,7 @@ class Setup:
 
     def make(self) -> Runner:
         """Return a runner for this process."""
-        sys.path[:] = [path for path in self.modules if path not in sys.path] + sys.path
+        add_modules(self.modules)
         module, _, function = self.maker.partition(":")
         runner: Runner = getattr(importlib.import_module(module), function)(**self.arguments)
         return runner

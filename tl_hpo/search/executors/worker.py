@@ -91,9 +91,16 @@ def outcome_of(
 
 
 @contextmanager
-def forward_logs(say: Callable[[Any], Any]) -> Iterator[None]:
-    """Let ``say`` tell the executor's process what is logged within the block."""
-    root, handler = logging.getLogger(), Forward(say)
+def forward_logs(say: Callable[[Any], Any], leave_out: str = "") -> Iterator[None]:
+    """Let ``say`` tell the executor's process what is logged within the block.
+
+    Args:
+        say: hands a message on.
+        leave_out: a package whose records stay here.
+
+    """
+    root, handler = logging.getLogger(), _Forward(say)
+    handler.addFilter(lambda record: record.name.partition(".")[0] != leave_out)
     root.setLevel(logging.INFO)
     root.addHandler(handler)
     try:
@@ -165,7 +172,7 @@ class Worker:
             self._connection.send(message)
 
 
-class Forward(logging.Handler):
+class _Forward(logging.Handler):
     """Hands log records on; the executor's process writes them."""
 
     def __init__(self, say: Callable[[Any], Any]) -> None:
