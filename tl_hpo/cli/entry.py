@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.errors import UserError, unknown
+from tl_hpo.passwords import hidden_in_logs, hide
 
 USER_MISTAKE = 2
 INTERRUPTED = 130  # the shell's own: 128 + SIGINT
@@ -54,7 +55,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def run() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
             try:
-                with user_errors():
+                with user_errors(), hidden_in_logs():
                     command()
             except KeyboardInterrupt:
                 print("\ninterrupted: repeat the command to go on from here", file=sys.stderr)
@@ -81,7 +82,7 @@ def user_errors() -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {hide(message)}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str | None:

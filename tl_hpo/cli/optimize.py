@@ -31,6 +31,7 @@ from tl_hpo.files import (
     write_json,
     write_text,
 )
+from tl_hpo.passwords import hide
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -41,7 +42,7 @@ from tl_hpo.search.repeats import Repeated
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
-from tl_hpo.search.storages import open_shared_storage, password_of
+from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
@@ -60,7 +61,7 @@ def optimize(config: DictConfig) -> None:
     folder = run_folder()
     study = config.study
     if study.storage is not None:
-        _hide_password(study.storage)
+        _hide_password()
         _optimize(config, folder, open_shared_storage(study.storage, folder, study.heartbeat))
         return
     with locked(folder):
@@ -68,12 +69,11 @@ def optimize(config: DictConfig) -> None:
         _optimize(config, folder, None)
 
 
-def _hide_password(url: Any) -> None:
+def _hide_password() -> None:
     """Take a database's password out of the file in which Hydra keeps what a sweep was told."""
-    password = password_of(url)
     path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
-    if password and HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
-        write_text(path, path.read_text(encoding="utf-8").replace(password, "***"))
+    if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
+        write_text(path, hide(path.read_text(encoding="utf-8")))
 
 
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:

@@ -1,7 +1,6 @@
 """Opens the database of an experiment: a file of its own, or one that several machines share."""
 
 import os
-import re
 import secrets
 import socket
 import time
@@ -101,12 +100,6 @@ def _parse(url: Any) -> URL:
     if parsed.drivername == "postgresql":  # the driver of the extra, where none is named
         return parsed.set(drivername="postgresql+psycopg")
     return parsed
-
-
-def password_of(url: Any) -> str | None:
-    """Return the password as it stands in a URL, None where there is none."""
-    found = re.search(r"://[^/@]*?:([^@]*)@", str(url))
-    return found[1] if found else None
 
 
 def _shown(url: URL) -> str:
