@@ -134,7 +134,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
     memory.reset_peak()
     before = memory.resident()
     watch = Watch()
-    sys.argv = [str(SCRIPT), *overrides]
+    sys.argv = [str(SCRIPT), *overrides, "executor=inline"]  # in a worker nothing could be seen
     with watch.watching():
         runpy.run_path(str(SCRIPT), run_name="__main__")
     spent = watch.ledger.spent()
