@@ -20,6 +20,9 @@ SHARED = REPOSITORY.parent / "shared"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        # Spread over processes file by file; this machine holds one SLURM cluster at a time.
+        alone = "slurm" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("slurm" if alone else str(item.path)))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("shared") and not SHARED.is_dir():
