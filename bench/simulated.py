@@ -62,6 +62,25 @@ class Waiting:
         return result
 
 
+class Threads:
+    """Runs trials that wait in the threads that the search has for its workers.
+
+    Args:
+        seconds: that a trial takes.
+        workers: how many run at the same time.
+
+    """
+
+    def __init__(self, seconds: float, workers: int) -> None:
+        self.workers = workers
+        self.run = Waiting(seconds).run
+
+    def stop(self) -> None:
+        """Do nothing: trials end by themselves."""
+
+    kill = close = stop
+
+
 def make_waiting(seconds: float) -> Waiting:
     """Return the runner of `waiting_setup`, in a worker process."""
     return Waiting(seconds)

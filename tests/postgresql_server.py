@@ -21,16 +21,16 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Run a server and yield the URL of an empty database."""
+def server(*, fsync: bool = False) -> Iterator[str]:
+    """Run a server and yield the URL of an empty database; one of the tests may lose it."""
     with TemporaryDirectory(prefix="tl_hpo-postgresql-") as folder:
         os.chmod(folder, 0o755)  # for the server's user to get through
-        with _running(Path(folder)) as url:
+        with _running(Path(folder), fsync) as url:
             yield url
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[str]:
+def _running(folder: Path, fsync: bool) -> Iterator[str]:
     bin_ = programs()
     assert bin_ is not None
     data, port = folder / "data", _free_port()
@@ -42,7 +42,7 @@ def _running(folder: Path) -> Iterator[str]:
     _as_user(bin_ / "initdb", "-D", data, "-U", "tests", "-A", "scram-sha-256", "--pwfile", secret,
              "-N")  # fmt: skip
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data}"
-    options += " -c fsync=off -c max_connections=200"
+    options += f" -c fsync={'on' if fsync else 'off'} -c max_connections=200"
     _as_user(bin_ / "pg_ctl", "-D", data, "-o", options, "-l", data / "log", "-w", "start")
     try:
         yield f"postgresql://tests:{PASSWORD}@127.0.0.1:{port}/postgres"

@@ -45,7 +45,8 @@ def test_an_experiment_is_interrupted_and_goes_on(
     assert "Traceback" not in errors
     assert processes(ray_folder) == []
 
-    last = start("optimize.py", *command, f"executor.store_dir={tmp_path / 'node'}")
+    store = f"executor.store_dir={tmp_path / 'node'}"
+    last = start("optimize.py", *command, store, "trainer.devices=2")  # two processes a trial
     _, errors = last.communicate(timeout=PATIENCE_SECONDS)
     assert last.returncode == 0, errors
     rows = read_csv(run / "trials.csv")

@@ -63,7 +63,7 @@ def test_ctrl_c_ends_the_jobs_and_the_repeated_command_goes_on(
     assert queue() == []
     run = tmp_path / "runs" / "folder" / "shared"
     assert not (run / ".slurm").exists()
-    again = start("optimize.py", *arguments)
+    again = start("optimize.py", *arguments, "trainer.devices=2")  # two processes a trial
     _, err = again.communicate(timeout=PATIENCE_SECONDS)
     assert again.returncode == 0, err
     assert [row["state"] for row in read_csv(run / "trials.csv")] == ["COMPLETE"] * 3

@@ -1,6 +1,7 @@
 """Entry points: Hydra's, with the user's mistakes told in one line."""
 
 import functools
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
+from tl_hpo.disk import trouble
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.passwords import hidden_in_logs, hide
 
@@ -55,7 +57,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def run() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
             try:
-                with user_errors(), hidden_in_logs():
+                with user_errors(), hidden_in_logs(), _unlogged():
                     command()
             except KeyboardInterrupt:
                 print("\ninterrupted: repeat the command to go on from here", file=sys.stderr)
@@ -66,6 +68,16 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         return run
 
     return decorate
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Lose what a log file cannot take, such as on a full disk: the terminal has shown it."""
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
 
 
 @contextmanager
@@ -93,11 +105,13 @@ def one_line(error: BaseException) -> str | None:
         return str(_missing_config(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _configuration(error)
+    cause = error.__cause__ if isinstance(error, ValueError) else error  # of its log file
+    if isinstance(cause, OSError) and cause.filename and _from_hydra(error):
+        return _not_writable(cause.filename, cause)
     if isinstance(error, ValueError) and _from_hydra(error):  # such as split=null
         return _configuration(error)
-    if isinstance(error, OSError) and error.filename and _from_hydra(error):
-        return _not_writable(error.filename, error)
-    return None
+    told = trouble(error)
+    return str(told) if told else None
 
 
 def _not_writable(folder: object, error: OSError) -> str:

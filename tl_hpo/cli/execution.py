@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.errors import unknown
+from tl_hpo.errors import UserError, unknown
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.executors.local import ProcessExecutor
 from tl_hpo.search.executors.ray_connection import connect
@@ -25,6 +25,12 @@ KINDS = ("local", "inline", "ray", "slurm")
 RAY_OPTIONS = {
     *("address", "workers", "gpus", "cpus", "store_dir", "node_ip_address", "dashboard"),
 }
+
+
+def runs_elsewhere(config: DictConfig) -> bool:
+    """Tell whether trials run on other machines, with other devices than this one."""
+    settings = config.executor
+    return OmegaConf.is_dict(settings) and settings.get("kind") in ("ray", "slurm")
 
 
 def make_executor(config: DictConfig, runner: LocalRunner, folder: Path) -> Executor:
@@ -83,11 +89,11 @@ def _ray(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -
 
         if _on_cpu(config) and wanted["gpus"] == AUTO:
             wanted["gpus"] = 0
-        share = make_share(connection.nodes(), **wanted)
+        share = make_share(connection.nodes(), **wanted, together=_together(config))
         machine = _machine(runner, on_cpu=not share.gpus, alone=share.workers == 1)
         folder = settings["store_dir"] or config.store.dir
         machine["config"]["store"]["dir"] = str(Path(folder).absolute())
-        setup = _setup(machine, 1 / share.per_node, share.gpus or 1.0)
+        setup = _setup(machine, 1 / share.per_node, min(share.gpus, 1.0) or 1.0)
         return RayExecutor(connection, setup, share)
     except BaseException:
         connection.close()
@@ -99,9 +105,11 @@ def _slurm(
 ) -> Executor:
     _check_options(settings, {each.name for each in fields(SlurmSettings)})
     wanted = SlurmSettings(**{key: value for key, value in settings.items() if key != "kind"})
+    wanted.check()
     if _on_cpu(config):
         wanted = replace(wanted, gpus_per_node=0)
-    wanted.check()
+    elif wanted.gpus_per_node:  # null leaves them to executor.additional
+        wanted = replace(wanted, gpus_per_node=max(wanted.gpus_per_node, _together(config)))
     arguments = _machine(runner, on_cpu=wanted.gpus_per_node == 0, alone=False)
     machine = arguments["config"]
     machine["store"]["dir"] = wanted.store_dir or machine["store"]["dir"]
@@ -115,6 +123,14 @@ def _slurm(
 def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
     for key in settings.keys() - known - {"kind"}:
         raise unknown("executor", key, sorted(known))
+
+
+def _together(config: DictConfig) -> int:
+    """Return the number of devices that train one trial together."""
+    devices = config.trainer.devices
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise UserError(f"trainer.devices must be an integer of at least 1, got {devices!r}.")
+    return devices
 
 
 def _on_cpu(config: DictConfig) -> bool:

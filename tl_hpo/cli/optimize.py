@@ -35,6 +35,7 @@ from tl_hpo.passwords import hide
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
+from tl_hpo.search import backup
 from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
@@ -44,7 +45,7 @@ from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.strategy import Strategy
-from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
+from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.worker import TrialData
@@ -66,6 +67,7 @@ def optimize(config: DictConfig) -> None:
         return
     with locked(folder):
         remove_leftovers(folder)
+        backup.restore(folder / STUDY_FILE)
         _optimize(config, folder, None)
 
 
@@ -134,7 +136,7 @@ def _continue_or_begin(
     """
     begun = has_results(folder, strategy, shared)
     if not begun and shared is None:
-        (folder / "study.db").unlink(missing_ok=True)
+        backup.remove(folder / STUDY_FILE)
         (folder / CONFIG_FILE).unlink(missing_ok=True)
         (folder / AUDIT_FILE).unlink(missing_ok=True)  # of what may have been another split
     resolved = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))

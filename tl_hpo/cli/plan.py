@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from tl_hpo.cli.execution import runs_elsewhere
 from tl_hpo.config import (
     group_options,
     is_of_a_trial,
@@ -70,7 +71,7 @@ def make_plan(config: DictConfig, folder: Path) -> tuple[LocalRunner, Plan, Dict
     searched, _ = held_fixed(plan.strategy, fixed)
     runner = LocalRunner(search_path, config, vary_layer="delimiting_layer" in searched)
     _check_pruner(resolved, plan.epochs)
-    return runner, plan, _check_trials(runner, plan)
+    return runner, plan, _check_trials(runner, plan, here=not runs_elsewhere(config))
 
 
 def _epochs(resolved: Mapping[str, Any]) -> int | None:
@@ -193,11 +194,11 @@ def _check_pruner(resolved: Mapping[str, Any], epochs: int | None) -> None:
         )
 
 
-def _check_trials(runner: LocalRunner, plan: Plan) -> DictConfig:
+def _check_trials(runner: LocalRunner, plan: Plan, *, here: bool) -> DictConfig:
     """Check one trial for every value of every choice in all steps; return the first of them."""
     configs = [runner.compose(overrides) for overrides in _possible_trials(plan)]
     for config in configs:
-        check_config(config)
+        check_config(config, here=here)
     names = {config.model.name for config in configs}
     weights = configs[0].model.weights
     if len(names) > 1 and weights not in ("imagenet", "random"):

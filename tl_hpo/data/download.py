@@ -8,7 +8,6 @@
 The root is whole or absent.
 """
 
-import errno
 import json
 import logging
 import os
@@ -26,12 +25,11 @@ from tl_hpo.data.order import Order
 from tl_hpo.data.published import Companion, Published
 from tl_hpo.data.roots import existing_root, is_absent
 from tl_hpo.data.transfer import ResumingDownloader, TransferError
+from tl_hpo.disk import FULL
 from tl_hpo.errors import UserError
 from tl_hpo.files import remove_leftovers_of, replacing, waiting_lock, write_json, write_text
 
 log = logging.getLogger(__name__)
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def published_root(cfg: DictConfig, published: Published) -> Path:

@@ -26,6 +26,7 @@ import numpy as np
 
 from tl_hpo.data.images import TRANSFORM, decode_into, image_shape, readable
 from tl_hpo.data.table import ImageTable, check_counts
+from tl_hpo.disk import FULL
 from tl_hpo.errors import UserError
 from tl_hpo.files import checksum, replacing, waiting_lock
 
@@ -35,7 +36,6 @@ FORMAT = 1  # of the entries; raise it when their layout changes
 PIXELS, META = "pixels.u8", "meta.json"
 OPENED = 16  # entries that a process keeps open: more than an experiment has input sizes
 CHUNK = 1 << 20
-FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
     errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP,  # the last three: file systems without flock

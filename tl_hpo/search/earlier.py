@@ -16,7 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import values_of
-from tl_hpo.search.study import OVERRIDES, REPEATS, SETTINGS, WAIT_SECONDS, open_storage, result_of
+from tl_hpo.search.study import (
+    OVERRIDES,
+    REPEATS,
+    SETTINGS,
+    STUDY_FILE,
+    WAIT_SECONDS,
+    open_storage,
+    result_of,
+)
 
 PHASES = ("head", "finetune")
 # Settings of a trial that have a meaning of their own in any search space.
@@ -101,7 +109,7 @@ def _best_first(trials: Iterable[Earlier]) -> list[Earlier]:
 
 def _read(folder: Path) -> list[Earlier]:
     """Return the completed trials of a run folder, in the order of its steps and their trials."""
-    path = folder / "study.db"
+    path = folder / STUDY_FILE
     if not os.path.isfile(path):  # False as well where the folder may not be read
         raise unreadable(folder, "it has no study.db to read")
     try:

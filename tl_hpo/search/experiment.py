@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from tl_hpo.overrides import merged, override
+from tl_hpo.search.backup import back_up
 from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.crew import run_steps
 from tl_hpo.search.executors.base import Executor, Inline
@@ -19,6 +20,7 @@ from tl_hpo.search.halving import schedule
 from tl_hpo.search.known_images import known_images
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.opening import expected_improvement, open_step
+from tl_hpo.search.pacing import Paced
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.records import Trials, last_elapsed, write_curves, write_trials
 from tl_hpo.search.repeating import Repeating
@@ -34,6 +36,7 @@ from tl_hpo.search.study import (
     REASON,
     REPEATS,
     RESULT,
+    STUDY_FILE,
     best_of,
     finished,
     open_storage,
@@ -48,6 +51,8 @@ from tl_hpo.training.result import HEAD_FILE, TrialResult
 __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
 
 logger = logging.getLogger(__name__)
+
+RECORDING = 0.1  # of the time that bringing the files up to date may take while trials run
 
 
 class Experiment:
@@ -79,9 +84,11 @@ class Experiment:
         self.executor = executor or Inline(runner)
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self.storage = storage or open_storage(plan.folder / "study.db")
+        self._database = None if storage else plan.folder / STUDY_FILE
+        self.storage = storage or open_storage(plan.folder / STUDY_FILE)
         self.repeating = Repeating(plan, self.storage)
         self._lock = threading.RLock()
+        self._changed = Paced(self.record, self._lock, RECORDING)
         stored = self._stored_trials()
         self._clock = make_clock(last_elapsed(stored))
         self._keep_warm_start(begun=_any_result(stored))
@@ -94,6 +101,16 @@ class Experiment:
             UserError: a trial's configuration cannot work.
         """
         self._warn_of_known_images()
+        try:
+            self._run_steps()
+            self._repeat()
+        finally:
+            self._changed.now()
+        best = self.best()
+        assert best is not None  # a step without any result has raised
+        return best[1]
+
+    def _run_steps(self) -> None:
         for index, step in enumerate(self.plan.strategy.steps):
             if self.studies and self._time_is_up() and not self._is_in_storage(step):
                 logger.info("Step %s is skipped: search.max_hours are over", step.name)
@@ -101,11 +118,6 @@ class Experiment:
                 self._run_each(index, step)
             else:
                 self._run_one(index, step)
-        self._repeat()
-        self.record()
-        best = self.best()
-        assert best is not None  # a step without any result has raised
-        return best[1]
 
     # What it learns from earlier experiments
 
@@ -193,7 +205,7 @@ class Experiment:
             folder=lambda number: self.trial_folder(name, number),
             clock=self._clock,
             keep_model=lambda number, result: self._beats_the_best(name, number, result),
-            changed=self.record,
+            changed=self._changed,
             limits=replace(self.plan.limits, begun=self._has_begun),
             improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
@@ -258,7 +270,7 @@ class Experiment:
             folder=lambda number: self.trial_folder(REPEATS, number),
             clock=self._clock,
             keep_model=lambda number, result: True,
-            changed=self.record,
+            changed=self._changed,
             limits=Limits(self.plan.limits.max_hours),
             listed=self.repeating.overrides,
         )
@@ -357,6 +369,8 @@ class Experiment:
 
     def _record(self) -> None:
         folder, trials = self.plan.folder, self._stored_trials()
+        if self._database is not None:
+            back_up(self._database)
         write_trials(folder / "trials.csv", trials)
         write_curves(folder / "curves.csv", trials)
         self.repeating.write(folder / "repeats.csv")
@@ -390,7 +404,7 @@ def has_results(folder: Path, strategy: Strategy, storage: BaseStorage | None = 
         storage: of its studies; by default ``study.db`` in the run folder.
 
     """
-    path = folder / "study.db"
+    path = folder / STUDY_FILE
     if storage is None and not path.exists():
         return False
     return _any_result(stored_trials(storage or open_storage(path), strategy.studies()))

@@ -15,6 +15,7 @@ from tl_hpo.search.sole_storage import SoleStorage
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
+STUDY_FILE = "study.db"  # of a run folder
 REPEATS = "repeats"  # the study of configurations that are trained again, no step of a search
 WAIT_SECONDS = 60.0  # for another process that writes
 

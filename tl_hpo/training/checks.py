@@ -18,11 +18,15 @@ from tl_hpo.training.worker import reuses
 OBJECTIVES = ("val_accuracy", "val_f1", "val_mcc", "val_balanced_accuracy")
 
 
-def check_config(config: DictConfig) -> None:
-    """Raise UserError for settings that cannot work, before any image is read."""
+def check_config(config: DictConfig, *, here: bool = True) -> None:
+    """Raise UserError for settings that cannot work, before any image is read.
+
+    ``here`` is False for a trial of another machine, whose devices are not known.
+    """
     _check_numbers(config)
-    check_accelerator(config.trainer.accelerator)
-    check_devices(config.trainer.accelerator, config.trainer.devices)
+    if here:
+        check_accelerator(config.trainer.accelerator)
+        check_devices(config.trainer.accelerator, config.trainer.devices)
     check_shares(config)
     reuses(config)
     read_settings(config.split)

@@ -66,7 +66,7 @@ class HeadStore:
                 temporary.mkdir(parents=True)
                 save_file({n: v.contiguous() for n, v in tensors.items()}, temporary / _TENSORS)
                 write_json(temporary / _RECORD, record)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             logger.warning("The trained block cannot be kept in %s (%s)", self.folder, error)
 
 

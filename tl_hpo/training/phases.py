@@ -40,6 +40,8 @@ _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",
     ".*module\\(s\\) in eval mode at the start of training.*",
     ".*The number of training batches.*smaller than the logging interval.*",
+    ".*The `srun` command is available on your system but is not used.*",
+    ".*`broadcast_buffers` is deprecated.*",  # its successor is not there before torch 2.14
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
 )
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from tl_hpo.config import MACHINE, OF_FETCHING, compose_trial
+from tl_hpo.disk import trouble
 from tl_hpo.errors import UserError
 from tl_hpo.memory import MemoryShortError, in_words, is_short
 from tl_hpo.overrides import merged, override
@@ -108,6 +109,7 @@ class LocalRunner:
 
         Raises:
             MemoryShortError: memory was not enough; all that can be given back has been.
+            UserError: the configuration cannot work, or the disk does not take the results.
 
         """
         try:
@@ -119,6 +121,9 @@ class LocalRunner:
                 worker=self.worker,
             )
         except Exception as error:
+            told = trouble(error)
+            if told is not None:
+                raise told from error
             if not is_short(error):
                 raise
             short = MemoryShortError(in_words(error), traceback.format_exc())

@@ -30,6 +30,9 @@ def share(*nodes, **changed):
         ([(16, 4)], {"gpus": 0.3}, Share(1, 0.3, 12, 12)),
         ([(16, 4)], {"gpus": 0, "cpus": 2}, Share(2, 0, 8, 8)),
         ([(0, 0), (4, 1)], {"workers": 10}, Share(4, 1, 10, 1)),
+        ([(64, 8)], {"together": 2}, Share(16, 2, 4, 4)),
+        ([(64, 8), (12, 3)], {"together": 2}, Share(12, 2, 5, 4)),
+        ([(8, 0)], {"together": 2}, Share(8, 0, 1, 1)),
     ],
 )
 def test_a_cluster_is_divided(nodes, changed, expected):
@@ -61,6 +64,8 @@ def test_no_node_is_asked_for_more_than_it_has(nodes, gpus):
         ({"cpus": "all"}, "got 'all'"),
         ({"gpus": 2}, "executor.gpus must be auto or a number from 0 to 1, got 2; a trial uses"),
         ({"gpus": "two"}, "got 'two'"),
+        ({"gpus": 0.5, "together": 2}, "must be auto or 1 where trainer.devices=2 GPUs train a"),
+        ({"gpus": 1, "together": 2}, "a node must hold a trial, got executor.gpus=2"),
         ({"gpus": 1}, "a node must hold a trial, got executor.gpus=1 executor.cpus=1 where the"),
         ({"cpus": 9}, "has 0 GPUs and 8 CPUs"),
     ],

@@ -34,7 +34,9 @@ class Share:
     per_node: int
 
 
-def make_share(nodes: Sequence[Node], *, workers: Any, cpus: Any, gpus: Any) -> Share:
+def make_share(
+    nodes: Sequence[Node], *, workers: Any, cpus: Any, gpus: Any, together: int = 1
+) -> Share:
     """Return what a trial takes of the cluster.
 
     Args:
@@ -43,6 +45,7 @@ def make_share(nodes: Sequence[Node], *, workers: Any, cpus: Any, gpus: Any) -> 
         cpus: of a trial; None: what its part of a machine's GPUs brings along, or without GPUs
             all of the smallest machine, divided where ``workers`` are more than the machines.
         gpus: of a trial, in [0, 1]; ``auto``: 1 where any node has one, else 0.
+        together: GPUs that train one trial together, if any do: ``trainer.devices``.
 
     Raises:
         UserError: one of them makes no sense for this cluster.
@@ -51,6 +54,8 @@ def make_share(nodes: Sequence[Node], *, workers: Any, cpus: Any, gpus: Any) -> 
     check_wanted(workers=workers, cpus=cpus, gpus=gpus)
     if gpus == AUTO:
         gpus = 1 if any(node.gpus >= 1 for node in nodes) else 0
+    if gpus and together > 1:
+        gpus = _together(gpus, together)
     if cpus is None:
         cpus = _cpus_by_gpu(nodes, gpus) if gpus else _cpus_alone(nodes, workers)
     held = [_held(node, cpus, gpus) for node in nodes]
@@ -80,12 +85,23 @@ def check_wanted(*, workers: Any, cpus: Any, gpus: Any) -> None:
         )
 
 
+def _together(gpus: float, devices: int) -> int:
+    if gpus != 1:
+        raise UserError(
+            f"executor.gpus must be auto or 1 where trainer.devices={devices} GPUs train a trial "
+            f"together, got {gpus:g}; leave it out."
+        )
+    return devices
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _by_gpus(node: Node, gpus: float) -> int:
     """Return the trials that a node's GPUs hold; no trial takes parts of two."""
+    if gpus > 1:
+        return int(node.gpus // gpus)
     return int(node.gpus) * int(1 / gpus + 1e-9)
 
 
