@@ -53,7 +53,7 @@ def _measure(seconds: float, workers: int, options: argparse.Namespace) -> dict[
     rounds = options.rounds if seconds < 10 else math.ceil(options.rounds / 4)
     trials = rounds * workers
     setup = waiting_setup(seconds, sys.path)
-    executor = ProcessExecutor(lambda slot: setup, [Slot(None, 1 / workers, 1)] * workers)
+    executor = ProcessExecutor(lambda slot: setup, [Slot((), 1 / workers, 1)] * workers)
     with tempfile.TemporaryDirectory() as folder:
         try:
             _run(Path(folder) / "start", workers, seconds, executor, "random")

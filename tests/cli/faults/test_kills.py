@@ -8,6 +8,7 @@ import time
 import pytest
 
 KILLS = 20
+LONGER = ("head.epochs=20", "head.patience=null")  # than what lies between trials
 BEGINS = "Step "  # of the line that tells that trials are about to begin
 
 
@@ -38,7 +39,7 @@ def test_workers_are_killed_twenty_times(
     start, experiment, is_whole, run_folder, completed, workers_in, until
 ):
     moments = random.Random(21)
-    process = start("optimize.py", *experiment(40, 10), "executor.workers=2")
+    process = start("optimize.py", *experiment(60, 10, *LONGER), "executor.workers=2")
     for _ in range(KILLS):
         before = completed()
         # The next has to be complete first: a trial whose worker dies thrice has failed.
@@ -48,4 +49,4 @@ def test_workers_are_killed_twenty_times(
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert out.count("runs again: its worker process") >= KILLS // 2
-    is_whole(run_folder, 40, 10)
+    is_whole(run_folder, 60, 10)
