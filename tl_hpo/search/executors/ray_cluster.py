@@ -14,6 +14,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tl_hpo.errors import UserError
+from tl_hpo.memory import MemoryShortError
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.ray_connection import Connection
 from tl_hpo.search.executors.ray_mailbox import CALLS_AT_ONCE, Mailbox
@@ -152,7 +153,7 @@ class RayExecutor:
         if trial.begun:
             where = f"process {trial.begun.process} on node {trial.begun.host}"
         if isinstance(error, OutOfMemoryError):
-            return WorkerDiedError(f"its node ran out of memory, and Ray ended it ({where})")
+            return MemoryShortError(f"its node ran out of memory, and Ray ended it ({where})")
         return WorkerDiedError(f"its worker or node is gone ({where}; {type(error).__name__})")
 
     def stop(self) -> None:
