@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from contract import PATIENCE_SECONDS, TRIAL, ExecutorContract, always, is_running, never, until
-from ray_processes import alone, listening, processes
+from ray_processes import alone, processes
+from sockets import listening
 
 from tl_hpo.errors import UserError
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
