@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
@@ -18,6 +16,7 @@ from tl_hpo.cli.audit import audit_split
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
+from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
@@ -29,9 +28,7 @@ from tl_hpo.files import (
     replacing,
     waiting_lock,
     write_json,
-    write_text,
 )
-from tl_hpo.passwords import hide
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -61,19 +58,12 @@ def optimize(config: DictConfig) -> None:
     folder = run_folder()
     study = config.study
     if study.storage is not None:
-        _hide_password()
+        hide_passwords()  # before a long search, not after it
         _optimize(config, folder, open_shared_storage(study.storage, folder, study.heartbeat))
         return
     with locked(folder):
         remove_leftovers(folder)
         _optimize(config, folder, None)
-
-
-def _hide_password() -> None:
-    """Take a database's password out of the file in which Hydra keeps what a sweep was told."""
-    path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
-    if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
-        write_text(path, hide(path.read_text(encoding="utf-8")))
 
 
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
