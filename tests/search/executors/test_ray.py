@@ -20,6 +20,7 @@ from tl_hpo.search.executors.wire import Setup
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl_hpo[ray]'")
 
 HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent.parent
 USUAL = {
     **{"address": None, "node_ip_address": LOOPBACK, "dashboard": False, "cores": 2},
     "on_cpu": False,
@@ -88,6 +89,41 @@ def test_all_that_is_started_listens_on_loopback_alone(ray_folder, executor, tmp
     everyone = [os.getpid(), *processes(ray_folder)]
     assert len(everyone) > 3
     assert set.union(*(listening(pid) for pid in everyone)) == {LOOPBACK}
+
+
+START = """
+import sys
+from tl_hpo.search.executors.ray_connection import LOOPBACK, connect
+connection = connect(
+    address=None, node_ip_address=LOOPBACK, dashboard=False, cores=1, on_cpu=True
+)
+print("started", flush=True)
+sys.stdin.read()
+connection.close()
+"""
+
+
+def test_so_does_a_ray_whose_environment_says_nothing_and_it_wants_a_token(tmp_path):
+    with alone() as folder:
+        said = {key: text for key, text in os.environ.items() if not key.startswith("RAY_")}
+        own = {"RAY_TMPDIR": str(folder), "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+        driver = subprocess.Popen(
+            [sys.executable, "-c", START],
+            env=said | own,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert driver.stdout.readline() == "started\n"
+        everyone = [driver.pid, *processes(folder)]
+        heard = set.union(*(listening(pid) for pid in everyone))
+        told = [Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in everyone]
+        driver.communicate(timeout=PATIENCE_SECONDS)
+    assert len(everyone) > 3
+    assert heard == {LOOPBACK}
+    # Processes that name themselves lose what they were told; Ray's servers do not.
+    assert sum("RAY_AUTH_MODE=token" in each for each in told) >= 2
+    assert not (tmp_path / ".ray").exists()  # Ray would leave the token there, for all to read
 
 
 def test_a_process_that_is_killed_is_told_and_replaced(executor, ran, tmp_path):
