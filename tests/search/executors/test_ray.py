@@ -12,6 +12,7 @@ from ray_processes import alone, processes
 from sockets import listening
 
 from tl_hpo.errors import UserError
+from tl_hpo.processes import python_path
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.ray_connection import LOOPBACK, Connection, connect
 from tl_hpo.search.executors.ray_shares import make_share
@@ -20,7 +21,6 @@ from tl_hpo.search.executors.wire import Setup
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl_hpo[ray]'")
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parent.parent.parent
 USUAL = {
     **{"address": None, "node_ip_address": LOOPBACK, "dashboard": False, "cores": 2},
     "on_cpu": False,
@@ -95,7 +95,7 @@ START = """
 import sys
 from tl_hpo.search.executors.ray_connection import LOOPBACK, connect
 connection = connect(
-    address=None, node_ip_address=LOOPBACK, dashboard=False, cores=1, on_cpu=True
+    address=None, node_ip_address=LOOPBACK, dashboard="dashboard" in sys.argv, cores=1, on_cpu=True
 )
 print("started", flush=True)
 sys.stdin.read()
@@ -103,12 +103,19 @@ connection.close()
 """
 
 
-def test_so_does_a_ray_whose_environment_says_nothing_and_it_wants_a_token(tmp_path):
+@pytest.mark.parametrize("more", [[], ["dashboard"]])
+def test_so_does_a_ray_whose_environment_says_nothing_and_it_wants_a_token(tmp_path, more):
+    if more:
+        pytest.importorskip("aiohttp_cors", reason="the dashboard needs ray[default]")
     with alone() as folder:
         said = {key: text for key, text in os.environ.items() if not key.startswith("RAY_")}
-        own = {"RAY_TMPDIR": str(folder), "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+        own = {
+            "RAY_TMPDIR": str(folder),
+            "HOME": str(tmp_path),
+            "PYTHONPATH": python_path(os.environ),
+        }
         driver = subprocess.Popen(
-            [sys.executable, "-c", START],
+            [sys.executable, "-c", START, *more],
             env=said | own,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
