@@ -40,6 +40,7 @@ from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.storages import open_shared_storage
+from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
@@ -98,7 +99,7 @@ def _report(
     folder = experiment.plan.folder
     with written_alone(experiment.storage, folder):
         remove_leftovers(folder)  # of workers that died
-    runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
+    runner.test(stored_overrides(best, OVERRIDES, experiment.plan), folder / BEST_MODEL)
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:
         shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)
