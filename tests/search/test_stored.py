@@ -1,31 +1,13 @@
 """A study.db that somebody else has prepared."""
 
-import json
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 import pytest
 from simulated import SimulatedRunner
+from tampering import CALL, prepare
 
 from tl_hpo.errors import UserError
 from tl_hpo.search.repeats import Repeats
-
-CALL = "{_target_:os.system,command:'touch executed'}"
-
-
-def prepare(folder, key, text):
-    """Add an override to all trials of a run folder."""
-    with closing(sqlite3.connect(folder / "study.db")) as database, database:
-        where = "from trial_user_attributes where key = ?"
-        for number, told in database.execute(
-            f"select trial_id, value_json {where}", [key]
-        ).fetchall():
-            changed = json.dumps([*json.loads(told), text])
-            database.execute(
-                "update trial_user_attributes set value_json = ? where trial_id = ? and key = ?",
-                [changed, number, key],
-            )
 
 
 @pytest.mark.parametrize(
