@@ -5,10 +5,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sockets import opened
 
 SECONDS_TO_END = 30
 
@@ -46,33 +47,6 @@ def processes(folder: Path) -> list[int]:
 def _belongs(pid: int, folder: str) -> bool:
     try:
         said = Path(f"/proc/{pid}/cmdline").read_text()
-        return folder in said or any(link.startswith(folder) for link in _open(pid))
+        return folder in said or any(link.startswith(folder) for link in opened(pid))
     except (OSError, UnicodeDecodeError):  # it is gone
         return False
-
-
-def _open(pid: int) -> list[str]:
-    links = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            links.append(os.readlink(link))
-    return links
-
-
-def listening(pid: int) -> set[str]:
-    """Return the addresses at which a process accepts TCP connections."""
-    opened = _open(pid)
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            (
-                _,
-                local,
-                _,
-                state,
-                *_,
-            ) = cells = line.split()
-            if state == "0A" and f"socket:[{cells[9]}]" in opened:
-                last = bytes.fromhex(local.partition(":")[0][-8:])  # of ::ffff:127.0.0.1, say
-                found.add(".".join(str(byte) for byte in reversed(last)))
-    return found

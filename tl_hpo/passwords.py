@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_IN_A_URL = re.compile(r"(://[^/@\s:]*:)[^@\s]+(?=@)")
+_IN_A_URL = re.compile(r"(://[^/@\s:]*:)[^\s]+(?=@)")  # it may hold an @ of its own
+_IN_ITS_QUERY = re.compile(r"([?&]\w*(?:password|passwd)\\?=)[^&\s\"']+", re.IGNORECASE)
 
 
 def hide(text: str) -> str:
     """Return ``text`` with three stars for every password of a URL in it."""
-    return _IN_A_URL.sub(r"\1***", text)
+    return _IN_ITS_QUERY.sub(r"\1***", _IN_A_URL.sub(r"\1***", text))
 
 
 @contextmanager

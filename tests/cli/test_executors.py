@@ -2,14 +2,20 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from tl_hpo.cli import execution
+from tl_hpo.config import CONF_DIR, register_resolvers
 from tl_hpo.files import read_csv
+from tl_hpo.search.executors.ray_shares import Node
+from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.saved import load_model
 
 PATIENCE_SECONDS = 240
@@ -109,3 +115,31 @@ def test_settings_that_make_no_sense_are_told(command, image_folder, tiny, argum
     assert told in outcome.err
     assert "Traceback" not in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+class Cluster:
+    def nodes(self):
+        return [Node(2.0, 0.0)]
+
+
+@pytest.mark.parametrize("kind", ["local", "ray", "slurm"])
+def test_what_workers_and_jobs_are_given_holds_no_password(monkeypatch, tmp_path, kind):
+    pytest.importorskip({"ray": "ray", "slurm": "submitit"}.get(kind, "torch"))
+    given = []
+    monkeypatch.setattr(
+        execution, "ProcessExecutor", lambda make, slots: given.append(make(*slots))
+    )
+    monkeypatch.setattr(execution, "SlurmExecutor", lambda setup, *_: given.append(setup))
+    monkeypatch.setattr(execution, "connect", lambda **_: Cluster())
+    if kind == "ray":
+        ray_cluster = "tl_hpo.search.executors.ray_cluster.RayExecutor"
+        monkeypatch.setattr(ray_cluster, lambda connection, setup, share: given.append(setup))
+    register_resolvers()
+    settings = [f"executor={kind}", "study.storage='postgresql://tests:secret-word@host/db'"]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("optimize", overrides=[*settings, "trainer.accelerator=cpu"])
+    assert "secret-word" in config.study.storage
+    execution.make_executor(config, LocalRunner([], config), tmp_path)
+    (setup,) = given
+    assert setup.maker == "tl_hpo.training.runner:make_runner"
+    assert b"secret-word" not in pickle.dumps(setup)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tl_hpo.data import archive as module
 from tl_hpo.data.archive import ArchiveError, NoRoomError, unpack
 
 LIMIT = 10_000
@@ -132,6 +133,30 @@ def test_more_than_the_limit_is_refused_before_anything_is_written(pack, refused
     assert "'b.txt'" in message
     assert "12,000 bytes" in message
     assert path.stat().st_size < 1000
+
+
+@pytest.mark.parametrize("names", [[f"{n}/" for n in range(11)], ["a/" * 9 + f"{n}" for n in "xy"]])
+def test_more_files_and_folders_than_a_disk_should_have_are_refused(
+    pack, refused, names, monkeypatch
+):
+    monkeypatch.setattr(module, "MAX_ENTRIES", 10)
+    message = refused(pack(*((name, "") for name in names)))
+    assert f"up to its member {names[-1]!r} it would make" in message
+
+
+def test_members_that_share_their_bytes_count_each(pack, refused):
+    """A bomb whose members overlap is as large as they claim to be together."""
+    path = pack(("a.txt", "x" * 6000), ("b.txt", "x" * 6000))
+    content = path.read_bytes()
+    second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
+    path.write_bytes(content[: second + 42] + bytes(4) + content[second + 46 :])  # at the first's
+    assert "12,000 bytes" in refused(path)
+
+
+def test_an_archive_within_an_archive_stays_one(pack, tmp_path):
+    inner = pack(("a.txt", "x" * 6000)).read_bytes()
+    unpack(pack(("inner.zip", inner)), tmp_path / "out", LIMIT)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inner.zip"]
 
 
 @pytest.mark.parametrize("said", [10, 9000])

@@ -1,6 +1,11 @@
+import io
 import logging
+import os
+import struct
 import subprocess
 import sys
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -188,26 +193,126 @@ def test_a_very_wide_image_is_squashed(tmp_path, suffix):
 BOMB = """
 import resource, sys
 from pathlib import Path
-from tl_hpo.data.images import decode
+import numpy
+from tl_hpo.data.fingerprints import FingerprintStore
+from tl_hpo.data.images import decode_into
+from tl_hpo.data.table import ImageTable
+from tl_hpo.reporting.figures.images import load
+bomb, kept = Path(sys.argv[1]), Path(sys.argv[2])
+decode_into(numpy.zeros((1, 1, 1, 3), "u1"), [Path("/dev/null")])  # loads Pillow's plugins
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    decode(Path(sys.argv[1]), (32, 32))
-except Exception as error:
-    print(type(error).__name__)
+reasons = decode_into(numpy.zeros((1, 32, 32, 3), "u1"), [bomb])
+table = ImageTable("bombs", bomb.parent, ("a",), (bomb,), numpy.zeros(1, int))
+readable = FingerprintStore(kept).fingerprints(table, progress=False).readable
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(reasons.get(0, "read"), "|", *readable, load(bomb.parent, bomb.name))
 """
 
 
+def png(width, height, *chunks, deep=8, colour=2):
+    """Return a black PNG image, packed as tightly as it goes."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    row = bytes(1 + width * {0: 1, 2: 3, 6: 4}[colour] * deep // 8)
+    packer = zlib.compressobj(1)
+    pixels = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, deep, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def tiff(width, height, tile):
+    """Return a TIFF image of one tile of so many pixels square, deflated."""
+    packer = zlib.compressobj(1)
+    row = bytes(tile)
+    pixels = b"".join([*(packer.compress(row) for _ in range(tile)), packer.flush()])
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile}
+    start = 8 + 2 + 12 * (len(tags) + 2) + 4
+    tags |= {324: start, 325: len(pixels)}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + table + bytes(4) + pixels
+
+
+def gif(width, height):
+    """Return a GIF image of 4 x 4 pixels on a screen of so many."""
+    file = io.BytesIO()
+    Image.new("P", (4, 4)).save(file, "GIF")
+    content = file.getvalue()
+    return content[:6] + struct.pack("<HH", width, height) + content[10:]
+
+
+def blown_up(size=200_000_000):
+    return zlib.compress(bytes(size), 1)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_twenty_thousand_pixels_square_are_refused_without_the_memory(tmp_path, suffix):
-    path = tmp_path / f"x.{suffix}"
-    Image.new("L", (20_000, 20_000)).save(path)
-    command = [sys.executable, "-c", BOMB, str(path)]
+@pytest.mark.parametrize(
+    ("bomb", "reason"),
+    [
+        (lambda: png(20_000, 20_000, colour=0), "DecompressionBombError"),
+        (lambda: png(10_000, 10_000, colour=6), "100,000,000 pixels are more than 89,478,485"),
+        (lambda: tiff(16, 16, 16_384), "268,435,456 pixels are more than 89,478,485"),
+        (lambda: gif(65_535, 65_535), "DecompressionBombError"),
+        (lambda: png(4, 4, (b"zTXt", b"a\0\0" + blown_up())), "Decompressed data too large"),
+        (lambda: png(4, 4, (b"iCCP", b"a\0\0" + blown_up())), "Decompressed data too large"),
+        (lambda: png(4, 4, *[(b"zTXt", b"a\0\0" + blown_up(1_000_000))] * 100), "Too much memory"),
+    ],
+)  # fmt: skip
+def test_bombs_are_unreadable_and_cost_no_memory(tmp_path, bomb, reason):
+    path = tmp_path / "x.png"
+    path.write_bytes(bomb())
+    assert path.stat().st_size < 5_000_000
+    command = [sys.executable, "-c", BOMB, str(path), str(tmp_path / "kept")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    name, kilobytes = done.stdout.split()
-    assert name == "DecompressionBombError"
-    assert int(kilobytes) < 50_000  # decoded, it would take 400,000 in grey alone
+    kilobytes, told = done.stdout.splitlines()
+    assert reason in told
+    assert told.endswith("| False None")
+    assert int(kilobytes) < 100_000
+    assert "Warning" not in done.stderr
+
+
+def test_an_animation_costs_no_more_than_its_first_frame(tmp_path):
+    frames = [Image.new("P", (1000, 1000), number) for number in range(200)]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    command = [sys.executable, "-c", BOMB, str(tmp_path / "x.gif"), str(tmp_path / "kept")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kilobytes, told = done.stdout.splitlines()
+    assert told.startswith("read | True")
+    assert int(kilobytes) < 50_000
+
+
+def test_an_image_starts_no_program(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path / 'executed'}\n")
+    (tmp_path / "bin" / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (tmp_path / "x.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
+    command = [sys.executable, "-c", BOMB, str(tmp_path / "x.png"), str(tmp_path / "kept")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "UnidentifiedImageError: cannot identify image file" in done.stdout
+    assert not (tmp_path / "executed").exists()
+
+
+def test_large_images_are_decoded_one_at_a_time(root, monkeypatch):
+    paths = sorted(root.rglob("*.png"))
+    monkeypatch.setattr(module, "LARGE", 10)
+    at_once, most = [], []
+
+    def convert(image, original=module.as_rgb):
+        at_once.append(image)
+        most.append(len(at_once))
+        time.sleep(0.01)
+        at_once.pop()
+        return original(image)
+
+    monkeypatch.setattr(module, "as_rgb", convert)
+    assert decode_into(np.zeros((len(paths), 8, 8, 3), dtype=np.uint8), paths, 8) == {}
+    assert max(most) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0"])

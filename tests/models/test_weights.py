@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from malicious import save_code
 from safetensors.torch import save_file
 
 from tl_hpo.errors import UserError
@@ -61,16 +64,14 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path):
             build_backbone(NAME, str(tmp_path / name), (64, 64))
 
 
-class Malicious:
-    def __reduce__(self):
-        return os.system, ("touch executed",)
-
-
-def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"conv1.weight": Malicious()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="readable file of tensors"):
-        build_backbone(NAME, str(tmp_path / "evil.pth"), (64, 64))
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_is_not_executed(tmp_path, suffix, zipped):
+    path = tmp_path / f"evil{suffix}"
+    save_code(path, tmp_path / "executed", zipped=zipped)
+    with pytest.raises(UserError, match="readable file of tensors") as error:
+        build_backbone(NAME, str(path), (64, 64))
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "executed").exists()
 
 
@@ -93,6 +94,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     content = b""
     repository = ""
+    filename = ""
 
     def do_HEAD(self):
         self.answer(body=False)
@@ -101,9 +103,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body):
-        found = self.path.split("?")[0] == f"/{self.repository}/resolve/main/model.safetensors"
+        found = self.path.split("?")[0] == f"/{self.repository}/resolve/main/{self.filename}"
         self.send_response(200 if found else 404)
         self.send_header("Content-Length", str(len(self.content) if found else 0))
+        if not found:
+            self.send_header("X-Error-Code", "EntryNotFound")
         if found:
             self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
             self.send_header("X-Repo-Commit", "0" * 40)
@@ -138,20 +142,41 @@ def fetch(home: Path, endpoint: str, output: Path) -> subprocess.CompletedProces
     )
 
 
+@contextmanager
+def hub(path: Path, filename: str) -> Iterator[str]:
+    """Serve a file under such a name of the model's repository; yield the address."""
+    Hub.content, Hub.filename = path.read_bytes(), filename
+    Hub.repository = pretrained_config(NAME)["hf_hub_id"]
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("filename", ["pytorch_model.bin", "model.safetensors"])
+def test_code_that_the_hub_serves_is_executed_neither_then_nor_from_the_disk(tmp_path, filename):
+    save_code(tmp_path / "served", tmp_path / "executed")
+    with hub(tmp_path / "served", filename) as endpoint:
+        first = fetch(tmp_path / "home", endpoint, tmp_path / "never.safetensors")
+    second = fetch(tmp_path / "home", endpoint, tmp_path / "never.safetensors")
+    for done in (first, second):
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith("error: model.weights=imagenet must")
+        assert "Traceback" not in done.stderr
+    assert "remove it to fetch it again" in second.stderr
+    assert not (tmp_path / "executed").exists()
+
+
 @pytest.mark.slow
 def test_imagenet_weights_come_from_the_hub_and_afterwards_from_the_disk(tmp_path, original):
     state = dict(original.state_dict()) | {"fc.weight": torch.ones(1000, original.num_features)}
     save_file(state | {"fc.bias": torch.ones(1000)}, tmp_path / "served.safetensors")
-    Hub.content = (tmp_path / "served.safetensors").read_bytes()
-    Hub.repository = pretrained_config(NAME)["hf_hub_id"]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with hub(tmp_path / "served.safetensors", "model.safetensors") as endpoint:
         first = fetch(tmp_path / "home", endpoint, tmp_path / "first.safetensors")
-    finally:
-        server.shutdown()
-        server.server_close()
     assert first.returncode == 0, first.stderr
     second = fetch(tmp_path / "home", endpoint, tmp_path / "second.safetensors")
     assert second.returncode == 0, second.stderr

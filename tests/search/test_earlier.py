@@ -1,6 +1,8 @@
 """What earlier run folders hold, read without leaving a trace in them."""
 
+import json
 import os
+import pickle
 import shutil
 import sqlite3
 import subprocess
@@ -11,11 +13,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+from malicious import Touches
 from simulated import Layered, SimulatedRunner
+from tampering import CALL, prepare
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv
 from tl_hpo.search.earlier import configurations
+from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import open_storage
 
@@ -231,3 +236,35 @@ def test_an_experiment_without_a_completed_trial_is_refused(past, tmp_path):
     with pytest.raises(RuntimeError):
         past("shared", runner=SimulatedRunner(lambda n: ValueError("broken")))
     refused(tmp_path / "earlier", "no completed trial")
+
+
+def test_what_an_earlier_study_says_is_data(past, plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECRET", "only-mine")
+    folder = past("shared")
+    prepare(folder, "overrides", f"+head.optimizer.more={CALL}")
+    prepare(folder, "overrides", "name=${oc.env:SECRET}")
+    code = pickle.dumps(Touches(tmp_path / "executed")).hex()
+    with closing(sqlite3.connect(folder / "study.db")) as database, database:
+        database.execute(
+            "insert into trial_system_attributes (trial_id, key, value_json) "
+            "select trial_id, 'cma:optimizer:0', ? from trials",
+            [json.dumps(code)],
+        )
+    found = configurations([folder])
+    assert "name=${oc.env:SECRET}" in found[0].overrides
+    warm = plan("strategy=shared", "search.optimizers=[sgd,adam,nadam]", "sampler=cmaes")
+    warm = replace(warm, warm_start=found, warm_folders=[folder], warm_trials=3)
+    runner = Layered()
+    Experiment(warm, runner).run()
+    assert not any("oc.env" in text or "_target_" in text for a in runner.asked for text in a)
+    assert "only-mine" not in (warm.folder / "warm_start.json").read_text()
+    assert not list(tmp_path.rglob("executed"))
+
+
+def test_a_study_that_is_really_code_is_refused(tmp_path):
+    (tmp_path / "study.db").write_bytes(pickle.dumps(Touches(tmp_path / "executed")))
+    with pytest.raises(UserError, match=r"its study\.db cannot be read") as error:
+        configurations([tmp_path])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "executed").exists()

@@ -41,6 +41,24 @@ def test_where_a_dataset_is_fetched_from_does_not_matter(guard, tmp_path, change
     assert set(OmegaConf.load(tmp_path / CONFIG_FILE).dataset) == {"name", "root"}
 
 
+@pytest.mark.parametrize("tag", ["object/apply:os.system", "object/new:os.system"])
+def test_code_in_a_kept_configuration_is_not_executed(guard, tmp_path, tag):
+    guard()
+    call = f"seed: !!python/{tag} ['touch {tmp_path / 'executed'}']"
+    (tmp_path / CONFIG_FILE).write_text(call)
+    with pytest.raises(UserError, match=r"must be as optimize\.py wrote it, got ConstructorError"):
+        guard()
+    assert not (tmp_path / "executed").exists()
+
+
+def test_what_a_kept_configuration_says_is_shown_as_it_stands(guard, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "only-mine")
+    guard()
+    (tmp_path / CONFIG_FILE).write_text("seed: ${oc.env:SECRET}\nmore: {_target_: os.system}\n")
+    with pytest.raises(UserError, match=r"then \$\{oc\.env:SECRET\}, now 0"):
+        guard()
+
+
 def test_where_results_go_does_not_matter(guard):
     guard()
     guard(runs_dir="other")

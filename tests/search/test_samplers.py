@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from malicious import Touches
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
@@ -340,6 +342,19 @@ def test_cmaes_closes_in_on_the_optimum_of_its_numbers():
     rates = [math.log10(t.params["lr"]) for t in studied(lambda: sampler, 60).trials]
     away = [abs(rate + 2) for rate in rates]
     assert sum(away[-10:]) < 0.5 * sum(away[:10])
+
+
+def test_cmaes_runs_no_code_of_a_study_that_it_goes_on_with(tmp_path):
+    sampler = make_sampler(config("cmaes"), SPACE, seed=0)
+    study = studied(lambda: sampler, 8)  # a generation and more: its state is in the study
+    assert any("cma:optimizer:0" in trial.system_attrs for trial in study.trials)
+    code = {"cma:optimizer:0": pickle.dumps(Touches(tmp_path / "executed")).hex()}
+    last = study.trials[-1]
+    point = {"params": last.params, "distributions": last.distributions, "value": last.value}
+    study.add_trial(create_trial(**point, system_attrs=code))
+    with pytest.raises(UserError, match=r"must hold its state alone, got .*; take no run folder"):
+        study.ask(fixed_distributions=SPACE)
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("name", ["cmaes", "gpyopt", "tpe", "gp"])

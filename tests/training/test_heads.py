@@ -2,7 +2,9 @@ import json
 
 import pytest
 import torch
+from malicious import save_code
 
+from tl_hpo.errors import UserError
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.heads import HeadStore
 from tl_hpo.training.phases import PhaseOutcome
@@ -62,6 +64,18 @@ def test_a_block_kept_before_epochs_had_a_step_still_comes_back(tmp_path, outcom
         del epoch["step"]
     path.write_text(json.dumps(record))
     assert store.load("a", head).records == outcome.records
+
+
+def test_a_block_that_is_really_code_is_not_executed(tmp_path, outcome, run):
+    store, head = HeadStore(tmp_path), torch.nn.Linear(3, 2)
+    store.save("a", head, outcome)
+    save_code(tmp_path / "a" / "head.safetensors", tmp_path / "executed")
+    assert store.load("a", head) is None
+    for name in ("evil.safetensors", "evil.pth"):
+        save_code(tmp_path / name, tmp_path / "executed")
+        with pytest.raises(UserError, match=r"head\.weights must be a safetensors file"):
+            run(f"head.weights={tmp_path / name}")
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("name", ["head.safetensors", "phase.json"])

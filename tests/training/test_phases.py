@@ -101,3 +101,23 @@ def test_an_optimizer_that_does_not_take_a_setting_says_which(trial_config):
     settings = trial_config("optimizer=sgd", "+head.optimizer.betas=[0.9,0.999]").head.optimizer
     with pytest.raises(UserError, match=r"torch\.optim\.SGD takes.*betas"):
         make_optimizer("head", settings)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["head.optimizer._target_=os.system", "+head.optimizer.command='touch executed'"],
+         "non-class"),
+        (["head.optimizer._target_=pathlib.Path"], "no torch.optim.Optimizer"),
+        (["+head.optimizer.more={_target_:io.open,file:executed,mode:w}"], "more"),
+        (["head.optimizer.lr={_target_:io.open,file:executed,mode:w}"], ""),
+    ],
+)  # fmt: skip
+def test_what_an_optimizer_is_said_to_be_is_not_called(
+    trial_config, tmp_path, monkeypatch, overrides, told
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"head\.optimizer must be settings that") as error:
+        make_optimizer("head", trial_config(*overrides).head.optimizer)
+    assert told in str(error.value)
+    assert not (tmp_path / "executed").exists()

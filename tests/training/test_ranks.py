@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from sockets import listening
 
 from tl_hpo.errors import UserError
 from tl_hpo.memory import MemoryShortError
 from tl_hpo.training import ranks
+from tl_hpo.training.group import HOST
 from tl_hpo.training.ranks import RankError
 
 TWO = "trainer.devices=2"
@@ -161,3 +163,15 @@ def test_the_optimizer_holds_what_trains_in_ddp_too(trial, monkeypatch):
     assert wrapped == {id(p) for p in module.model.trainable().values()}
     owned = [path for layer in module.model.layers[10:] for path in layer.parameters]
     assert len(wrapped) == len(owned) + 2  # and the block's weight and bias
+
+
+def test_the_processes_find_each_other_on_loopback_alone(trial):
+    seen = {}
+
+    def look(record):
+        seen.update({pid: listening(pid) for pid in [os.getpid(), *others()]})
+        return True
+
+    trial(TWO, "head.epochs=1", stop=look)
+    assert len(seen) == 2
+    assert set.union(*seen.values()) == {HOST}

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from tl_hpo.cli.sweeps import hide_passwords, refuse_passwords_for_launchers
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.disk import trouble
 from tl_hpo.errors import UserError, unknown
@@ -58,10 +59,13 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of exiting
             try:
                 with user_errors(), hidden_in_logs(), _unlogged():
+                    refuse_passwords_for_launchers(sys.argv[1:])
                     command()
             except KeyboardInterrupt:
                 print("\ninterrupted: repeat the command to go on from here", file=sys.stderr)
                 sys.exit(INTERRUPTED)
+            finally:
+                hide_passwords()
             if mistakes:
                 sys.exit(USER_MISTAKE)
 

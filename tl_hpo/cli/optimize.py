@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
@@ -18,6 +16,7 @@ from tl_hpo.cli.audit import audit_split
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
+from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
@@ -29,9 +28,7 @@ from tl_hpo.files import (
     replacing,
     waiting_lock,
     write_json,
-    write_text,
 )
-from tl_hpo.passwords import hide
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -44,6 +41,7 @@ from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
 from tl_hpo.search.storages import open_shared_storage
+from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
 from tl_hpo.training.result import PREDICTIONS_FILE
@@ -62,20 +60,13 @@ def optimize(config: DictConfig) -> None:
     folder = run_folder()
     study = config.study
     if study.storage is not None:
-        _hide_password()
+        hide_passwords()  # before a long search, not after it
         _optimize(config, folder, open_shared_storage(study.storage, folder, study.heartbeat))
         return
     with locked(folder):
         remove_leftovers(folder)
         backup.restore(folder / STUDY_FILE)
         _optimize(config, folder, None)
-
-
-def _hide_password() -> None:
-    """Take a database's password out of the file in which Hydra keeps what a sweep was told."""
-    path = Path(HydraConfig.get().sweep.dir) / "multirun.yaml"
-    if HydraConfig.get().mode == RunMode.MULTIRUN and path.is_file():
-        write_text(path, hide(path.read_text(encoding="utf-8")))
 
 
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
@@ -110,7 +101,7 @@ def _report(
     folder = experiment.plan.folder
     with written_alone(experiment.storage, folder):
         remove_leftovers(folder)  # of workers that died
-    runner.test(best.user_attrs[OVERRIDES], folder / BEST_MODEL)
+    runner.test(stored_overrides(best, OVERRIDES, experiment.plan), folder / BEST_MODEL)
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:
         shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 CHUNK = 1 << 20
+MAX_ENTRIES = 1_000_000  # files and folders, ten times what a published dataset has
 ENCRYPTED = 0x1  # bit of the general purpose flags
 # What zipfile raises on damaged archives; ValueError: on names that claim to be UTF-8 and are not.
 DAMAGED = (
@@ -45,7 +46,8 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
 
     Raises:
         ArchiveError: a member outside the folder, a link, one twice, an encrypted one, more than
-            ``max_bytes``, more or fewer bytes than a header says, a wrong CRC, no zip file.
+            ``max_bytes`` or `MAX_ENTRIES`, more or fewer bytes than a header says, a wrong CRC,
+            no zip file.
         NoRoomError: the disk has no room for all members.
         OSError: the folder cannot be written.
 
@@ -76,7 +78,7 @@ def require_room(folder: Path, needed: int) -> None:
 
 def _check(members: Sequence[zipfile.ZipInfo], max_bytes: int) -> None:
     seen: set[PurePosixPath] = set()
-    total = 0
+    total = entries = 0
     for member in members:
         # The name as it is stored: ZipInfo cuts `filename` at a NUL.
         name = member.orig_filename
@@ -87,6 +89,12 @@ def _check(members: Sequence[zipfile.ZipInfo], max_bytes: int) -> None:
         if path in seen and not member.is_dir():
             raise ArchiveError(f"its member {name!r} comes twice")
         seen.add(path)
+        entries += len(path.parts)  # a member may want folders of its own
+        if entries > MAX_ENTRIES:
+            raise ArchiveError(
+                f"up to its member {name[:80]!r} it would make {entries:,} files and folders, "
+                f"more than {MAX_ENTRIES:,}"
+            )
         total += member.file_size
         if total > max_bytes:
             raise ArchiveError(

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,10 @@ import PIL
 from PIL import Image, ImageOps
 
 from tl_hpo.data.appearance import BORDER, HASH_WORDS, OVERLAY, appearance
-from tl_hpo.data.images import as_rgb, in_threads, warn_once
+from tl_hpo.data.images import as_rgb, in_threads, opened, reduced, warn_once
 from tl_hpo.data.store import KnownFile
 from tl_hpo.data.table import ImageTable
-from tl_hpo.files import replacing, waiting_lock
+from tl_hpo.files import checksum, replacing, waiting_lock
 
 log = logging.getLogger(__name__)
 
@@ -171,14 +170,15 @@ def _refresh(entry: Entry, paths: Sequence[Path], files: np.ndarray, progress: b
 
 
 def _measure(entry: Entry, paths: Sequence[Path], index: int) -> None:
-    """Read one file, once, into its row of ``entry``; the row stays blank where that fails."""
+    """Read one file into its row of ``entry``; the row stays blank where that fails."""
     try:
-        data = paths[index].read_bytes()
-        entry["content"][index] = hashlib.blake2b(data, digest_size=DIGEST // 2).hexdigest()
-        with Image.open(BytesIO(data)) as image:
-            height, width = _upright_size(image)
-            image.draft(None, (DRAFT, DRAFT))
-            seen = appearance(as_rgb(ImageOps.exif_transpose(image)))
+        with paths[index].open("rb") as file:
+            entry["content"][index] = checksum(file)
+            file.seek(0)
+            with opened(file) as image:
+                height, width = _upright_size(image)
+                with reduced(image, DRAFT):
+                    seen = appearance(as_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         log.debug("%s has no fingerprint: %s: %s", paths[index], type(error).__name__, error)
         return

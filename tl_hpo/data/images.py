@@ -2,10 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -26,6 +30,16 @@ REDUCING_GAP = 3
 # the major version of Pillow.
 TRANSFORM = f"1 bilinear reducing-gap-{REDUCING_GAP} pillow-{PIL.__version__.split('.')[0]}"
 MAX_THREADS = 16
+# Others are no images that anybody trains on, and for EPS Pillow starts Ghostscript.
+FORMATS = (
+    "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+LARGE = 1 << 24  # pixels; up to 20 bytes are needed for each, in every thread that decodes
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
+
+_one_at_a_time = threading.Lock()
+# Pillow refuses twice as many as `MAX_IMAGE_PIXELS`; what it warns of is refused here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -38,11 +52,50 @@ def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
     """
     height, width = shape
-    with Image.open(path) as image:
-        longer = REDUCING_GAP * max(height, width)  # the EXIF orientation may swap the sides
-        image.draft(None, (longer, longer))
+    longer = REDUCING_GAP * max(height, width)  # the EXIF orientation may swap the sides
+    with opened(path) as image, reduced(image, longer):
         upright = as_rgb(ImageOps.exif_transpose(image))
     return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
+
+
+@contextmanager
+def opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
+    """Open an image of any origin; nothing of it is decoded yet.
+
+    Raises:
+        DecompressionBombError: it has more pixels than `Image.MAX_IMAGE_PIXELS`.
+        Exception: whatever Pillow raises on files that are damaged or no images.
+
+    """
+    with Image.open(source, formats=_known_formats()) as image:
+        _check_pixels(image)
+        yield image
+
+
+@contextmanager
+def reduced(image: Image.Image, side: int, mode: str | None = None) -> Iterator[None]:
+    """Let a JPEG be decoded smaller within the block, with at least ``side`` pixels per side.
+
+    What is large all the same is decoded by one thread at a time: the memory for one is enough.
+    """
+    image.draft(mode, (side, side))
+    with _one_at_a_time if image.width * image.height > LARGE else nullcontext():
+        yield
+
+
+@cache
+def _known_formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _check_pixels(image: Image.Image) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    tags = getattr(image, "tag_v2", {})  # of TIFF, whose tiles are decoded whole
+    tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0)
+    pixels = max(image.width * image.height, tile)
+    if limit is not None and pixels > limit:
+        raise Image.DecompressionBombError(f"{pixels:,} pixels are more than {limit:,}")
 
 
 def as_rgb(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -44,16 +45,27 @@ def _imagenet(name: str, image_size: tuple[int, int]) -> nn.Module:
     repository = config.get("hf_hub_id")
     cached = cached_weights(repository) if repository else None
     if cached is not None:  # asks no server, so that a machine once prepared works offline
-        return create(
-            name, image_size, pretrained=True, pretrained_cfg_overlay={"file": str(cached)}
-        )
+        return _of_cached_file(name, image_size, cached)
     if not hub_answers():
         raise _no_weights(name, f"{constants.ENDPOINT} does not answer")
     logger.info("Fetching the ImageNet weights of %s", name)
     try:
         return create(name, image_size, pretrained=True)
-    except (OSError, RuntimeError) as error:
-        raise _no_weights(name, str(error).splitlines()[0]) from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise _no_weights(name, _first_line(error)) from error
+
+
+def _of_cached_file(name: str, image_size: tuple[int, int], path: Path) -> nn.Module:
+    try:
+        return create(name, image_size, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # the readers raise nearly anything on damaged files
+        raise UserError(
+            f"model.weights=imagenet must find a readable file of tensors, got {str(path)!r} "
+            f"({_first_line(error)}); remove it to fetch it again, or give "
+            "model.weights=FILE.safetensors."
+        ) from error
 
 
 def _no_weights(name: str, reason: str) -> UserError:
@@ -132,11 +144,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     return UserError(
-        f"model.weights must be a readable file of tensors, got {str(path)!r} ({lines[0]}); "
-        "save the weights with safetensors."
+        f"model.weights must be a readable file of tensors, got {str(path)!r} "
+        f"({_first_line(error)}); save the weights with safetensors."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _unwrapped(state: Any) -> dict[str, Tensor]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from tl_hpo.reporting.markdown import table
 from tl_hpo.reporting.records import Run, read_run
-from tl_hpo.search.guard import CONFIG_FILE
+from tl_hpo.search.guard import CONFIG_FILE, read_configuration
 from tl_hpo.training.intervals import Interval, intervals, resampled
 from tl_hpo.training.metrics import HEADLINE, headline, summarise
 
@@ -76,8 +75,7 @@ def _configuration(folder: Path) -> Any:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return None
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(config, dict)
+    config = read_configuration(path)
     return {**config, "split": {k: v for k, v in config["split"].items() if k != "fold"}}
 
 

@@ -29,6 +29,7 @@ from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.sharing import written_alone
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.step import StepRun, make_clock
+from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Step, Strategy
 from tl_hpo.search.study import (
     OVERRIDES,
@@ -306,7 +307,8 @@ class Experiment:
             return []
         source = next(s for s in self.plan.strategy.steps if s.name == step.inherits)
         best = self._best_in(source.name)
-        own = best[1].user_attrs[POINT] if best else []  # a skipped step added nothing
+        # A skipped step added nothing.
+        own = stored_overrides(best[1], POINT, self.plan) if best else []
         return merged(self._inherited(source), own)
 
     def _head_overrides(self, step: Step) -> list[str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from tl_hpo.config import MACHINE, OF_FETCHING
 from tl_hpo.errors import UserError
@@ -36,7 +38,7 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
     if not kept.exists():
         write_text(kept, OmegaConf.to_yaml(OmegaConf.create(present)))
         return
-    past = OmegaConf.to_container(OmegaConf.load(kept))
+    past = read_configuration(kept)
     changes = list(differences(past, present))
     # A strategy's steps repeat settings of the search; those tell it all.
     changes = [text for text in changes if not text.startswith("strategy.steps.")] or changes
@@ -47,6 +49,23 @@ def guard_configuration(folder: Path, config: Mapping[str, Any], held: list[str]
             f"{folder}: {'; '.join(changes[:_SHOWN])}{more}; repeat the first command, "
             "set name=OTHER for an experiment of its own, or remove the folder."
         )
+
+
+def read_configuration(path: Path) -> Any:
+    """Return what a kept configuration says, in plain containers: nothing in it is resolved.
+
+    Raises:
+        UserError: it says more than that, or is no configuration.
+
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} must be as optimize.py wrote it, got {type(error).__name__}: {first}; "
+            "restore it, or set name=OTHER for an experiment of its own."
+        ) from error
 
 
 def differences(past: Any, present: Any) -> Iterator[str]:

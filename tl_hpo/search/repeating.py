@@ -17,7 +17,8 @@ from tl_hpo.search.repeats import (
     repeat_overrides,
     repeated,
 )
-from tl_hpo.search.study import REPEATS, open_study, stored_trials
+from tl_hpo.search.stored import stored_overrides
+from tl_hpo.search.study import OVERRIDES, REPEATS, open_study, stored_trials
 
 
 class Repeating:
@@ -49,7 +50,8 @@ class Repeating:
         """Return the overrides of training ``number``."""
         index, time = divmod(number, self._plan.repeats.times)
         seed = self._plan.seed + 1 + time
-        return repeat_overrides(self._candidates()[index], self._plan.repeats.held, seed)
+        found = stored_overrides(self._candidates()[index].trial, OVERRIDES, self._plan)
+        return repeat_overrides(found, self._plan.repeats.held, seed)
 
     def chosen(self) -> Repeated | None:
         """Return the configuration that the repeats chose; None before the last of them."""

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import merged, override
-from tl_hpo.search.study import IDENTITY, OVERRIDES, rank_of, result_of
+from tl_hpo.search.study import IDENTITY, rank_of, result_of
 
 REPEAT_COLUMNS = (
     "configuration", "step", "number", "seed", "val_accuracy", "state", "mean", "sd", "chosen",
@@ -89,9 +89,9 @@ def candidates(trials: Mapping[str, Sequence[FrozenTrial]], n: int) -> list[Cand
     return list(distinct.values())[:n]
 
 
-def repeat_overrides(candidate: Candidate, held: Sequence[str], seed: int) -> list[str]:
+def repeat_overrides(overrides: Sequence[str], held: Sequence[str], seed: int) -> list[str]:
     """Return the overrides of a candidate trained with another seed."""
-    return merged(candidate.trial.user_attrs[OVERRIDES], held, [override("seed", seed)])
+    return merged(overrides, held, [override("seed", seed)])
 
 
 def repeated(

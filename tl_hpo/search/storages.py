@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_text
+from tl_hpo.passwords import hide
 from tl_hpo.search.sharing import MISSED, SharedStorage, written_alone
 
 TOKEN_FILE = ".experiment"
@@ -97,13 +98,15 @@ def _parse(url: Any) -> URL:
         raise UserError(f"study.storage must be the URL of a database; {_ADVICE}.") from None
     except ImportError:
         pass  # told when it is opened
+    if "@" in (parsed.host or ""):  # a part of the password, which drivers would tell
+        raise UserError("study.storage must have %40 for every @ in its password, got @.")
     if parsed.drivername == "postgresql":  # the driver of the extra, where none is named
         return parsed.set(drivername="postgresql+psycopg")
     return parsed
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    return hide(url.render_as_string(hide_password=True))
 
 
 def _without(url: URL, error: Exception) -> str:

@@ -5,6 +5,7 @@ whole validation side; what rank 0 makes of it holds for all, so that they leave
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -149,4 +150,15 @@ def abort() -> None:
 
 def connect(port: int, size: int, *, master: bool) -> dist.TCPStore:
     """Return what the processes find each other by; ``port`` 0 chooses one that is free."""
-    return dist.TCPStore(HOST, port, size, is_master=master, wait_for_workers=False)
+    if not master:
+        return dist.TCPStore(HOST, port, size, is_master=False, wait_for_workers=False)
+    # Left to itself torch listens on every address of the machine.
+    listening = socket.create_server((HOST, port))
+    return dist.TCPStore(
+        HOST,
+        listening.getsockname()[1],
+        size,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listening.detach(),
+    )

@@ -187,16 +187,18 @@ def make_optimizer(phase: str, settings: DictConfig) -> OptimizerFactory:
     """Return what makes the configured optimizer from parameters.
 
     Raises:
-        UserError: the optimizer does not take these settings.
+        UserError: the optimizer does not take these settings, or is none.
 
     """
-    arguments = OmegaConf.to_container(settings, resolve=True)
-    assert isinstance(arguments, dict)
+    arguments: Any = OmegaConf.to_container(settings, resolve=True)
     probe = torch.nn.Parameter(torch.zeros(1))
     try:
-        factory: OptimizerFactory = hydra.utils.instantiate(
-            {**arguments, "_partial_": True}, _convert_="all"
-        )
+        # Not `instantiate`, which would call whatever is named, here or deeper down.
+        optimizer = hydra.utils.get_class(arguments["_target_"])
+        if not issubclass(optimizer, torch.optim.Optimizer):
+            raise TypeError("it is no torch.optim.Optimizer")
+        own = {str(key): value for key, value in arguments.items() if key != "_target_"}
+        factory: OptimizerFactory = partial(optimizer, **own)
         factory([probe])
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]

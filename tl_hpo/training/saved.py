@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -68,7 +69,7 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
     """Return the model in ``folder`` in evaluation mode, and its class names in index order.
 
     Raises:
-        UserError: the folder holds no model.
+        UserError: the folder holds no model, or one that cannot be read.
 
     """
     if not (folder / "model.safetensors").is_file():
@@ -76,10 +77,24 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
             f"the folder of a model must hold model.safetensors, got {str(folder)!r}; "
             "give the best_model folder of a finished experiment."
         )
-    described = OmegaConf.load(folder / "config.yaml")
+    try:
+        return _read(folder)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # the readers raise nearly anything on files that are not ours
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"the folder of a model must be as it was written, got {str(folder)!r} "
+            f"({type(error).__name__}: {first}); give the best_model folder of an experiment."
+        ) from error
+
+
+def _read(folder: Path) -> tuple[TransferModel, list[str]]:
+    # Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
+    described: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    name, taken = described.trial.model.name, described.input
-    size = (taken.height, taken.width)
+    name, taken = described["trial"]["model"]["name"], described["input"]
+    size = (taken["height"], taken["width"])
     backbone = create(name, size)
     classifier = next(iter(classifier_names(name)), "head")
     state = load_file(folder / "model.safetensors")
@@ -87,7 +102,7 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
     head = classification_block(weight.shape[1], len(labels))
     head.load_state_dict({"weight": weight, "bias": state.pop(f"{classifier}.bias")})
     backbone.load_state_dict(state)
-    normalise = Normalise(list(taken.mean), list(taken.std))
+    normalise = Normalise(taken["mean"], taken["std"])
     model = TransferModel(backbone, layers_of(name, size), head, normalise)
     model.to(memory_format=torch.channels_last)
     return model.eval(), labels

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from contract import PATIENCE_SECONDS, TRIAL, ExecutorContract, always, is_running, never, until
-from ray_processes import alone, listening, processes
+from ray_processes import alone, processes
+from sockets import listening
 
 from tl_hpo.errors import UserError
+from tl_hpo.processes import python_path
 from tl_hpo.search.executors.base import StoppedError, WorkerDiedError
 from tl_hpo.search.executors.ray_connection import LOOPBACK, Connection, connect
 from tl_hpo.search.executors.ray_shares import make_share
@@ -87,6 +89,48 @@ def test_all_that_is_started_listens_on_loopback_alone(ray_folder, executor, tmp
     everyone = [os.getpid(), *processes(ray_folder)]
     assert len(everyone) > 3
     assert set.union(*(listening(pid) for pid in everyone)) == {LOOPBACK}
+
+
+START = """
+import sys
+from tl_hpo.search.executors.ray_connection import LOOPBACK, connect
+connection = connect(
+    address=None, node_ip_address=LOOPBACK, dashboard="dashboard" in sys.argv, cores=1, on_cpu=True
+)
+print("started", flush=True)
+sys.stdin.read()
+connection.close()
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["dashboard"]])
+def test_so_does_a_ray_whose_environment_says_nothing_and_it_wants_a_token(tmp_path, more):
+    if more:
+        pytest.importorskip("aiohttp_cors", reason="the dashboard needs ray[default]")
+    with alone() as folder:
+        said = {key: text for key, text in os.environ.items() if not key.startswith("RAY_")}
+        own = {
+            "RAY_TMPDIR": str(folder),
+            "HOME": str(tmp_path),
+            "PYTHONPATH": python_path(os.environ),
+        }
+        driver = subprocess.Popen(
+            [sys.executable, "-c", START, *more],
+            env=said | own,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert driver.stdout.readline() == "started\n"
+        everyone = [driver.pid, *processes(folder)]
+        heard = set.union(*(listening(pid) for pid in everyone))
+        told = [Path(f"/proc/{pid}/environ").read_text().split("\0") for pid in everyone]
+        driver.communicate(timeout=PATIENCE_SECONDS)
+    assert len(everyone) > 3
+    assert heard == {LOOPBACK}
+    # Processes that name themselves lose what they were told; Ray's servers do not.
+    assert sum("RAY_AUTH_MODE=token" in each for each in told) >= 2
+    assert not (tmp_path / ".ray").exists()  # Ray would leave the token there, for all to read
 
 
 def test_a_process_that_is_killed_is_told_and_replaced(executor, ran, tmp_path):

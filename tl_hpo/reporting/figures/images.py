@@ -8,6 +8,7 @@ from typing import TypeVar
 from matplotlib.axes import Axes
 from PIL import Image
 
+from tl_hpo.data.images import opened, reduced
 from tl_hpo.reporting.figures.style import FAINT
 
 Item = TypeVar("Item")
@@ -19,11 +20,10 @@ PIXELS = 480
 def load(root: Path, path: str) -> Image.Image | None:
     """Return the image at most `PIXELS` wide and high, ``None`` if it cannot be read."""
     try:
-        with Image.open(root / path) as opened:
-            opened.draft("RGB", (PIXELS, PIXELS))
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # what Pillow raises for absent, truncated and malformed files
+        with opened(root / path) as source, reduced(source, PIXELS, "RGB"):
+            image = source.convert("RGB")
+    except Exception:  # Pillow's plugins raise nearly anything on damaged files
+        return None
     image.thumbnail((PIXELS, PIXELS))
     return image
 

@@ -6,6 +6,7 @@ Imports Ray only when it is asked to: some of Ray's settings are read at its imp
 import importlib.util
 import os
 import re
+import secrets
 import socket
 from typing import Any
 
@@ -70,6 +71,8 @@ def connect(
     _check(address, node_ip_address, dashboard)
     # Nothing of an experiment is told to others, not even that there is one.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        _protect()
     if address is None and node_ip_address == LOOPBACK:
         # Ray would take the machine's public address for it: this is its switch for "no cluster".
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -82,6 +85,15 @@ def connect(
     else:
         _join(address)
     return Connection(owned=True)
+
+
+def _protect() -> None:
+    """Let a Ray that is started here know its own processes: other users reach its ports.
+
+    Ray itself would write the token to a file in the user's home that everybody may read.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _check(address: Any, node_ip_address: Any, dashboard: Any) -> None:
@@ -102,7 +114,6 @@ def _check(address: Any, node_ip_address: Any, dashboard: Any) -> None:
 def _start(node_ip_address: str, dashboard: bool, cores: int, on_cpu: bool) -> None:
     import ray
 
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray would choose too, with a warning
     try:
         ray.init(
             address="local",

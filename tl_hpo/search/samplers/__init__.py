@@ -136,7 +136,8 @@ def _gp(of: _Searched, options: dict[str, Any]) -> BaseSampler:
 def _cmaes(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     """Return Optuna's CMA-ES, which keeps its state in the trials and so survives a restart."""
     from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import CmaEsSampler
+
+    from tl_hpo.search.samplers.cmaes import SafeCmaEsSampler
 
     _check_options(options, {"n_initial", "popsize"})
     n_initial = check_n_initial(options.get("n_initial", 1))
@@ -145,7 +146,7 @@ def _cmaes(of: _Searched, options: dict[str, Any]) -> BaseSampler:
     def make(each: int) -> BaseSampler:
         with warnings.catch_warnings():  # of what is experimental there: pruned trials that count
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return CmaEsSampler(
+            return SafeCmaEsSampler(
                 seed=each,
                 n_startup_trials=n_initial,
                 popsize=popsize,
