@@ -233,7 +233,7 @@ def test_a_trial_whose_worker_dies_runs_again_but_not_for_ever(plan, deaths, cap
         assert row["reason"] == "WorkerDiedError: its worker process 7 ended with signal SIGKILL"
 
 
-def test_of_equal_trials_the_first_is_best_though_it_ended_last(plan):
+def test_of_equal_trials_the_first_is_best_though_it_ended_last(plan, monkeypatch):
     p = plan("search.n_trials=2", "search.layer_trials=1", "pruner=none")
     runner = SimulatedRunner()
     runner.score = lambda overrides: 0.5
@@ -252,9 +252,8 @@ def test_of_equal_trials_the_first_is_best_though_it_ended_last(plan):
         if over:
             second_is_over.set()
 
-    found = Experiment(p, runner, executor=executor)
-    found.record = lambda: record(found)
-    found.run()
+    monkeypatch.setattr(Experiment, "record", record)
+    Experiment(p, runner, executor=executor).run()
     best = json.loads((p.folder / "best.json").read_text())
     assert (best["step"], best["number"]) == ("shared", 0)
     assert (p.folder / "best_model" / "model.safetensors").exists()
