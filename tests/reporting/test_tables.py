@@ -54,6 +54,23 @@ def test_best_trial_ignores_failed_ones(fake_run):
     assert best_trial([failed]) is None
 
 
+def test_a_cancelled_trial_is_the_best_only_where_none_was_trained_to_the_end(fake_run):
+    finished = replace(read_run(fake_run()).trials[0], state="COMPLETE", val_accuracy=0.7)
+    cancelled = replace(finished, number=1, state="PRUNED", val_accuracy=0.9)
+    assert best_trial([cancelled, finished]) == finished
+    assert best_trial([cancelled]) == cancelled
+
+
+def test_the_table_of_steps_names_the_trial_that_the_search_chooses(fake_run, tmp_path):
+    run = read_run(fake_run())
+    trials = [
+        replace(run.trials[n], number=n, state=state, val_accuracy=accuracy, seconds=0)
+        for n, (state, accuracy) in enumerate([("PRUNED", 0.9), ("COMPLETE", 0.7)])
+    ]
+    row = "| shared | 2 | 1 | 1 | 0 | 0.7000 | 1 | 0.00 |"
+    assert row in _summary(replace(run, trials=trials), tmp_path)
+
+
 def test_summary_says_that_validation_was_tuned_on(fake_run, tmp_path):
     run = read_run(fake_run())
     assert "There is no test side" in _summary(run, tmp_path)

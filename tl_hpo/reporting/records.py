@@ -10,7 +10,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import read_audit
 from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
 from tl_hpo.search.known_images import KnownImages
-from tl_hpo.search.study import REPEATS
+from tl_hpo.search.study import REPEATS, rank
 from tl_hpo.search.warm_file import WARM_FILE
 from tl_hpo.training.metrics import ClassMetrics
 
@@ -39,6 +39,11 @@ class Trial:
     def scored(self) -> bool:
         """Whether the trial ended with an accuracy, cancelled early or not."""
         return self.state in ("COMPLETE", "PRUNED") and self.val_accuracy is not None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What orders scored trials from worse to better, by the rule that the search follows."""
+        return rank(self.state, self.val_accuracy or 0.0)
 
 
 @dataclass(frozen=True)

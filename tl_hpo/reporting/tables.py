@@ -68,9 +68,8 @@ def steps_of(trials: Sequence[Trial]) -> Mapping[str, list[Trial]]:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """Return the first trial with the highest accuracy, ``None`` if none has one."""
-    scored = [trial for trial in trials if trial.scored]
-    return max(scored, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+    """Return the best trial by `Trial.rank`, the first among equals; None if none is scored."""
+    return max((t for t in trials if t.scored), key=lambda trial: trial.rank, default=None)
 
 
 def _phase(name: str, optimizer: str, rate: float | None) -> str:
