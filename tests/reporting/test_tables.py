@@ -1,12 +1,13 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from tl_hpo.files import read_csv
+from tl_hpo.files import read_csv, write_json
 from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.paper import comparison_table
 from tl_hpo.reporting.records import read_run
 from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
+from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.warm_file import WARM_FILE, write_warm_start
 
@@ -182,6 +183,18 @@ def test_summary_counts_the_trials_of_each_step(fake_run, tmp_path):
     text = _summary(read_run(fake_run()), tmp_path)
     assert "| shared | 5 | 3 | 1 | 1 |" in text
     assert "| layer | 5 | 3 | 1 | 1 |" in text
+
+
+def test_summary_tells_beneath_the_steps_why_one_ended_early(fake_run, tmp_path):
+    folder = fake_run()
+    endings = [Ending("shared", "search.max_hours=1 are over", 5, 50), Ending("layer", "a*b")]
+    write_json(folder / ENDINGS_FILE, [asdict(each) for each in endings])
+    text = _summary(read_run(folder), tmp_path)
+    told = (
+        "- Step shared ended after 5 of 50 trials: search.max\\_hours=1 are over.\n"
+        "- Step layer was skipped: a\\*b.\n"
+    )
+    assert text.index("| layer | 5 | 3") < text.index(told)
 
 
 def test_summary_compares_with_the_paper_only_where_it_can(fake_run, tmp_path):

@@ -36,10 +36,11 @@ from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search import backup
-from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
+from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
 from tl_hpo.search.repeats import Repeated
+from tl_hpo.search.results import has_results
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice

@@ -8,7 +8,15 @@ from typing import Any
 from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import read_audit
-from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
+from tl_hpo.reporting.reading import (
+    build,
+    read_json,
+    read_object,
+    read_objects,
+    read_rows,
+    unreadable,
+)
+from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
 from tl_hpo.search.warm_file import WARM_FILE
@@ -191,6 +199,7 @@ class Run:
     importances: list[Importance] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
     known_images: KnownImages | None = None
+    endings: list[Ending] = field(default_factory=list)
 
     @property
     def searched(self) -> list[Trial]:
@@ -235,6 +244,7 @@ def read_run(folder: Path) -> Run:
         importances=read_rows(folder / "importance.csv", Importance),
         repeats=read_rows(folder / "repeats.csv", Repeat),
         known_images=read_object(folder / WARM_FILE, KnownImages),
+        endings=read_objects(folder / ENDINGS_FILE, Ending),
     )
 
 

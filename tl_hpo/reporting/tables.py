@@ -36,6 +36,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         *_per_class(run),
         "## Steps",
         _steps(run.trials),
+        "\n".join(f"- {plain(ending.sentence())}" for ending in run.endings),
         *repeats.section(run),
         *importance.section(run),
         *_beside_paper(name.dataset, rows),
