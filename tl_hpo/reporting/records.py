@@ -19,7 +19,7 @@ from tl_hpo.reporting.reading import (
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
-from tl_hpo.search.warm_file import WARM_FILE
+from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
 from tl_hpo.training.metrics import ClassMetrics
 
 
@@ -200,6 +200,8 @@ class Run:
     repeats: list[Repeat] = field(default_factory=list)
     known_images: KnownImages | None = None
     endings: list[Ending] = field(default_factory=list)
+    brought: list[Brought] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def searched(self) -> list[Trial]:
@@ -245,6 +247,8 @@ def read_run(folder: Path) -> Run:
         repeats=read_rows(folder / "repeats.csv", Repeat),
         known_images=read_object(folder / WARM_FILE, KnownImages),
         endings=read_objects(folder / ENDINGS_FILE, Ending),
+        brought=read_objects(folder / WARM_FILE, Brought, BROUGHT),
+        left_out=read_objects(folder / WARM_FILE, LeftOut, LEFT_OUT),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides
+from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, warm_start
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
@@ -38,6 +38,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         _steps(run.trials),
         "\n".join(f"- {plain(ending.sentence())}" for ending in run.endings),
         *repeats.section(run),
+        *warm_start.section(run),
         *importance.section(run),
         *_beside_paper(name.dataset, rows),
         *_split(run),
