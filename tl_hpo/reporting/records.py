@@ -118,7 +118,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Best:
-    """best.json: the best trial, its overrides and its metrics; ``test`` may be absent."""
+    """best.json: the best trial, its overrides and its metrics; ``test`` may be absent.
+
+    ``search_seconds`` is how long the experiment has run for, all its trials.
+    """
 
     strategy: str
     step: str
@@ -127,7 +130,7 @@ class Best:
     validation: Mapping[str, float]
     overrides: tuple[str, ...] = ()
     test: Mapping[str, float] | None = None
-    seconds: float | None = None
+    search_seconds: float | None = None
 
 
 @dataclass(frozen=True)
