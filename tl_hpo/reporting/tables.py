@@ -90,7 +90,8 @@ def _best(run: Run) -> list[str]:
         "## Best configuration",
         plain(in_words(own[0])) if own else "",
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
-        f"{best.val_accuracy:.4f}. To train it again:",
+        f"{best.val_accuracy:.4f}. {repeats.of_the_best(run)}".rstrip(),
+        "To train it again:",
         f"```\n{again}\n```",
         _objective(run.experiment.objective),
         "## Metrics",
