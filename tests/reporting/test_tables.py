@@ -100,6 +100,8 @@ def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, 
 @pytest.mark.parametrize(
     ("gap", "bounds", "words"),
     [
+        (0.0, (-0.04, 0.04), "Test and validation accuracy are the same."),
+        (-0.0004, (-0.04, 0.04), "Test and validation accuracy are the same."),
         (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone could"),
         (
             0.05,
