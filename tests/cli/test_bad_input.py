@@ -134,6 +134,14 @@ def test_wrong_settings(command, image_folder, script, arguments, words):
     ("arguments", "words"),
     [
         (["strategy=sharde"], ["strategy must be a known name", "shared"]),
+        (
+            ["sampler=tpe", "sampler.ARD=true"],
+            ["sampler=tpe has no setting ARD; it has: n_initial."],
+        ),
+        (["sampler.ARD=true"], ["sampler.ARD must be False", "set sampler=gpyopt_plain"]),
+        (["sampler=random", "sampler.n=1"], ["sampler=random has no settings of its own, got n"]),
+        (["search.trials=3"], ["search has no setting trials; it has: n_trials, layer_trials"]),
+        (["sampel=tpe"], ["the configuration has no setting sampel. Did you mean sampler"]),
         (["search.models=[]"], ["model", "at least one choice"]),
         (["search.optimizers=[]"], ["optimizer", "at least one choice"]),
         (["search.models=densenet121"], ["model", "at least one choice", "densenet121"]),

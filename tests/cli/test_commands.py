@@ -72,7 +72,7 @@ def test_optimize_sweeps_put_each_experiment_where_a_single_run_would(command, i
         best = json.loads((run / "best.json").read_text())
         assert list(best) == [
             "strategy", "step", "number", "overrides", "val_accuracy", "validation", "test",
-            "seconds",
+            "search_seconds",
         ]  # fmt: skip
     together = Path("runs/folder/separate_steps/figures/strategies_over_time.png")
     assert Image.open(together).size[0] > 500

@@ -34,6 +34,9 @@ def test_one_experiment_learns_from_another_and_repeats_its_best(command, image_
 
     repeats = read_csv(run / "repeats.csv")
     assert [row["seed"] for row in repeats] == ["1", "2"] * 2
+    chosen = next(row for row in repeats if row["chosen"] == "true")
+    mean = f"{float(chosen['mean']):.4f} ± {float(chosen['sd']):.4f}"
+    assert f"(mean {mean} over 2 seeds)" in outcome.out
     told = json.loads((run / "best.json").read_text())
     assert told["step"] == "repeats"
     assert told["test"]["accuracy"] >= 0
@@ -43,6 +46,7 @@ def test_one_experiment_learns_from_another_and_repeats_its_best(command, image_
         assert (run / name).stat().st_size > 0
     summary = (run / "summary.md").read_text()
     assert "Repeats" in summary
+    assert "| joint 0 | runs/folder/shared " in summary
     assert "test images were on the training" not in outcome.out + outcome.err  # the same split
     shutil.rmtree(earlier)
     again = command(

@@ -28,7 +28,7 @@ def searched(run: Path) -> tuple[list, list, dict]:
         for name in ("trials.csv", "curves.csv")
     ]
     best = json.loads((run / "best.json").read_text())
-    return (*tables, {k: v for k, v in best.items() if k not in ("seconds", "test")})
+    return (*tables, {k: v for k, v in best.items() if k not in ("search_seconds", "test")})
 
 
 def poison(root: Path, run: Path) -> int:

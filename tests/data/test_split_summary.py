@@ -36,6 +36,12 @@ def test_the_class_furthest_off_is_told(make_table):
     assert "test" not in summary.lines()[0]
 
 
+def test_no_class_is_called_off_that_is_not_to_a_tenth_of_a_percent(make_table, split_config):
+    exact = describe_split(make_split(make_table([10, 5]), split_config("holdout", groups="none")))
+    assert exact.furthest.got == pytest.approx(exact.furthest.asked)
+    assert not any("Furthest off" in line for line in exact.lines())
+
+
 def test_nothing_is_compared_where_nothing_was_asked_for(make_table):
     summary = describe_split(SplitTable(make_table([2, 2]), split_of("tvtv"), {}, grouped=False))
     assert summary.furthest is None

@@ -173,7 +173,7 @@ class FakeRun:
             "val_accuracy": self.best["val_accuracy"],
             "validation": headline(summary),
             "test": test,
-            "seconds": 1234.5,
+            "search_seconds": 1234.5,
         }
         write_json(self.folder / "best.json", best)
 

@@ -67,3 +67,18 @@ def test_rows_of_any_order_are_ranked(run):
 
 def test_nothing_is_said_without_the_file(fake_run):
     assert section(read_run(fake_run())) == []
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "words"),
+    [
+        (3, "too few trials: at least 4 with an accuracy in a step, got 3."),
+        (5, "no step has searched two hyperparameters or more"),
+    ],
+)
+def test_why_a_search_that_ended_has_no_shares_is_said(fake_run, n_trials, words):
+    folder = fake_run(n_trials=n_trials)
+    write_importance(folder / "importance.csv", {})
+    heading, why = section(read_run(folder))
+    assert heading == "## What mattered"
+    assert words in why

@@ -67,6 +67,8 @@ def test_folder_that_is_no_run_folder_is_refused(tmp_path, exists):
         ("best.json", "{"),
         ("best.json", "[]"),
         ("best_model/metrics.json", "{}"),
+        ("endings.json", "{}"),
+        ("endings.json", "[1]"),
         ("trials.csv", "step,number\nshared,x\n"),
         ("curves.csv", "step\nshared\n"),
     ],

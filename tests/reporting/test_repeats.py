@@ -1,4 +1,5 @@
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +7,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.files import read_csv, write_csv
 from tl_hpo.reporting.best_so_far import standings
 from tl_hpo.reporting.records import REPEATS, read_run
-from tl_hpo.reporting.repeats import briefly, section
+from tl_hpo.reporting.repeats import briefly, of_the_best, section
 from tl_hpo.reporting.report import write_report
 from tl_hpo.reporting.tables import write_summary
 
@@ -70,6 +71,18 @@ def test_section_tells_mean_and_spread_of_each_configuration(fake_run):
     ]
     assert "best of many trials" in meaning
     assert fewer.startswith("Trainings of 1 configuration failed and are in no mean.")
+
+
+def test_the_best_configuration_is_told_with_the_mean_that_chose_it(fake_run, tmp_path):
+    run = read_run(write_repeats(fake_run()))
+    assert of_the_best(run) == ""  # best.json is of the search until all trainings are done
+    again = replace(run, best=replace(run.best, step=REPEATS, number=4, val_accuracy=0.84))
+    write_summary(again, (), tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert (
+        "Trial 4 of step repeats, validation accuracy 0.8400. That is the best of 3 re-trainings; "
+        "their mean, by which the configuration was chosen, is 0.8300 ± 0.0100.\n" in text
+    )
 
 
 def test_section_is_silent_about_failures_where_there_are_none(fake_run):

@@ -60,6 +60,23 @@ def test_best_so_far_of_the_strategies_is_drawn_together(fake_run, monkeypatch):
     assert drawn == [({"shared", "separate"}, "shared", title)]
 
 
+def test_both_comparisons_show_the_same_experiments_under_the_same_words(fake_run, monkeypatch):
+    drawn = []
+    for name in ("best_so_far", "strategies_over_time"):
+        monkeypatch.setattr(
+            f"tl_hpo.reporting.figures.{name}.draw",
+            lambda runs, *_, path, title: drawn.append((list(runs), title.split(" · ")[0])),
+        )
+    for number in range(7):
+        fake_run(f"shared-{number}", seed=number, images=False)
+    write_report(fake_run("shared", seed=9, images=False))
+    (stood, first), (epochs, second) = drawn
+    assert stood == epochs
+    assert "shared" in stood
+    assert len(stood) == 6
+    assert first.partition(", ")[2] == second.partition(", ")[2] != ""
+
+
 def test_importance_is_drawn_where_the_search_wrote_it(fake_run):
     folder = fake_run(images=False)
     write_importance(folder / "importance.csv", {"shared": {"model": 0.6, "optimizer.lr": 0.4}})

@@ -1,12 +1,13 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from tl_hpo.files import read_csv
+from tl_hpo.files import read_csv, write_json
 from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.paper import comparison_table
 from tl_hpo.reporting.records import read_run
 from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
+from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.warm_file import WARM_FILE, write_warm_start
 
@@ -54,6 +55,23 @@ def test_best_trial_ignores_failed_ones(fake_run):
     assert best_trial([failed]) is None
 
 
+def test_a_cancelled_trial_is_the_best_only_where_none_was_trained_to_the_end(fake_run):
+    finished = replace(read_run(fake_run()).trials[0], state="COMPLETE", val_accuracy=0.7)
+    cancelled = replace(finished, number=1, state="PRUNED", val_accuracy=0.9)
+    assert best_trial([cancelled, finished]) == finished
+    assert best_trial([cancelled]) == cancelled
+
+
+def test_the_table_of_steps_names_the_trial_that_the_search_chooses(fake_run, tmp_path):
+    run = read_run(fake_run())
+    trials = [
+        replace(run.trials[n], number=n, state=state, val_accuracy=accuracy, seconds=0)
+        for n, (state, accuracy) in enumerate([("PRUNED", 0.9), ("COMPLETE", 0.7)])
+    ]
+    row = "| shared | 2 | 1 | 1 | 0 | 0.7000 | 1 | 0.00 |"
+    assert row in _summary(replace(run, trials=trials), tmp_path)
+
+
 def test_summary_says_that_validation_was_tuned_on(fake_run, tmp_path):
     run = read_run(fake_run())
     assert "There is no test side" in _summary(run, tmp_path)
@@ -82,6 +100,8 @@ def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, 
 @pytest.mark.parametrize(
     ("gap", "bounds", "words"),
     [
+        (0.0, (-0.04, 0.04), "Test and validation accuracy are the same."),
+        (-0.0004, (-0.04, 0.04), "Test and validation accuracy are the same."),
         (-0.02, (-0.06, 0.02), "2.0 points below validation accuracy, which chance alone could"),
         (
             0.05,
@@ -165,6 +185,18 @@ def test_summary_counts_the_trials_of_each_step(fake_run, tmp_path):
     text = _summary(read_run(fake_run()), tmp_path)
     assert "| shared | 5 | 3 | 1 | 1 |" in text
     assert "| layer | 5 | 3 | 1 | 1 |" in text
+
+
+def test_summary_tells_beneath_the_steps_why_one_ended_early(fake_run, tmp_path):
+    folder = fake_run()
+    endings = [Ending("shared", "search.max_hours=1 are over", 5, 50), Ending("layer", "a*b")]
+    write_json(folder / ENDINGS_FILE, [asdict(each) for each in endings])
+    text = _summary(read_run(folder), tmp_path)
+    told = (
+        "- Step shared ended after 5 of 50 trials: search.max\\_hours=1 are over.\n"
+        "- Step layer was skipped: a\\*b.\n"
+    )
+    assert text.index("| layer | 5 | 3") < text.index(told)
 
 
 def test_summary_compares_with_the_paper_only_where_it_can(fake_run, tmp_path):

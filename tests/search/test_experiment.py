@@ -169,11 +169,11 @@ def test_an_interrupted_experiment_goes_on_to_the_same_end(plan, run, tmp_path, 
 def test_a_finished_experiment_repeated_trains_nothing(plan, run):
     p = plan()
     run(p, SimulatedRunner())
-    before = best(p) | {"seconds": 0}
+    before = best(p) | {"search_seconds": 0}
     idle = SimulatedRunner()
     run(p, idle)
     assert not idle.asked
-    assert best(p) | {"seconds": 0} == before
+    assert best(p) | {"search_seconds": 0} == before
 
 
 def test_elapsed_seconds_go_on_over_a_restart(plan, run):

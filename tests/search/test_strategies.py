@@ -171,7 +171,9 @@ class Hour:
 def what_came_out(folder):
     """What best.json names, without the time, and which model is kept."""
     best = json.loads((folder / "best.json").read_text())
-    return best | {"seconds": None}, (folder / "best_model" / "model.safetensors").read_text()
+    return best | {"search_seconds": None}, (
+        folder / "best_model" / "model.safetensors"
+    ).read_text()
 
 
 RATES_THEN_MODELS = {

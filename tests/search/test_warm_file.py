@@ -1,5 +1,6 @@
 """What a search learns from earlier experiments is read once."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -9,12 +10,15 @@ from simulated import Layered
 
 from tl_hpo.cli.plan import earlier_configurations
 from tl_hpo.errors import UserError
-from tl_hpo.files import write_text
+from tl_hpo.files import read_csv, write_json, write_text
+from tl_hpo.reporting.reading import read_objects
 from tl_hpo.search.earlier import configurations
 from tl_hpo.search.experiment import Experiment
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.warm_file import (
     WARM_FILE,
+    Brought,
+    LeftOut,
     read_configurations,
     read_known_images,
     write_warm_start,
@@ -45,6 +49,39 @@ def test_what_is_kept_is_what_was_read(past, tmp_path):
 def test_nothing_is_kept_without_a_file(tmp_path):
     assert read_configurations(tmp_path / WARM_FILE) is None
     assert read_known_images(tmp_path / WARM_FILE) == KnownImages()
+
+
+def test_what_each_step_brought_along_and_left_out_is_kept_by_name(past, plan):
+    folder = past("separate", "search.n_trials=12")
+    p = warm(plan("strategy=shared", "search.optimizers=[sgd,adam,nadam]"), folder)
+    for _ in range(2):  # a repeated command says it no second time
+        Experiment(p, Layered()).run()
+    path = p.folder / WARM_FILE
+    left = read_objects(path, LeftOut, "left_out")
+    shared = [each for each in left if each.step == "shared"]
+    assert [each.source for each in shared] == [str(each) for each in p.warm_start]
+    assert {each.kind for each in shared} >= {"its phases have learning rates of their own"}
+    brought = read_objects(path, Brought, "brought")
+    assert [(each.step, each.number) for each in brought] == [("layers", 0), ("layers", 1)]
+    known = {str(each): each for each in p.warm_start}
+    rows = {(row["step"], row["number"]): row for row in read_csv(p.folder / "trials.csv")}
+    for each in brought:
+        assert each.accuracy == known[each.source].accuracy == known[each.source].objective
+    row = rows["layers", "0"]  # the second trains what another has trained
+    assert row["delimiting_layer"] == str(known[brought[0].source].layer)
+    assert read_configurations(path) == list(p.warm_start)
+    assert read_known_images(path).folders == [str(folder)]
+
+
+def test_what_was_kept_before_accuracies_were_is_read(past, tmp_path):
+    found = configurations([past("joint")])
+    write_warm_start(tmp_path / WARM_FILE, found, KnownImages())
+    told = json.loads((tmp_path / WARM_FILE).read_text())
+    for each in told["configurations"]:
+        del each["accuracy"]
+    write_json(tmp_path / WARM_FILE, told)
+    kept = read_configurations(tmp_path / WARM_FILE)
+    assert kept == [replace(each, accuracy=None) for each in found]
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"configurations": [{"folder": "x"}]}'])

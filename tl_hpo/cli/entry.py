@@ -18,11 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 from tl_hpo.cli.sweeps import hide_passwords, refuse_passwords_for_launchers
 from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.disk import trouble
-from tl_hpo.errors import UserError, unknown
+from tl_hpo.errors import UserError, nearest, unknown
 from tl_hpo.passwords import hidden_in_logs, hide
 
 USER_MISTAKE = 2
 INTERRUPTED = 130  # the shell's own: 128 + SIGINT
+
+_NO_SETTINGS = {"name", "kind", "_target_", "hydra"}  # they say what it is; Hydra's own are many
+_LISTED = 20  # more settings than that are not all named
 
 Task = Callable[[DictConfig], None]
 
@@ -108,7 +111,7 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, MissingConfigException):
         return str(_missing_config(error))
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _configuration(error)
+        return _unknown_setting(error.__cause__) or _configuration(error)
     cause = error.__cause__ if isinstance(error, ValueError) else error  # of its log file
     if isinstance(cause, OSError) and cause.filename and _from_hydra(error):
         return _not_writable(cause.filename, cause)
@@ -133,6 +136,29 @@ def _missing_config(error: MissingConfigException) -> UserError:
     if found[1] == "model":
         return UserError(f"{error_} Any other of timm's: model=timm model.name={found[2]}.")
     return error_
+
+
+def _unknown_setting(cause: BaseException | None) -> str | None:
+    """Return what to tell of an override of a key that is not there; None for any other mistake."""
+    if not isinstance(cause, OmegaConfBaseException) or "is not in struct" not in str(cause):
+        return None
+    group, _, key = str(cause.full_key).rpartition(".")
+    there = cause.parent_node
+    hidden = _NO_SETTINGS - ({"name"} if group in ("", "model") else set())
+    names = [str(name) for name in there or () if name not in hidden]
+    where = _chosen(group) or "the configuration"
+    if not names:
+        return f"{where} has no settings of its own, got {key}; leave it out."
+    told = f"{where} has no setting {key}"
+    if len(names) > _LISTED:
+        return f"{told}. {nearest(key, names)}"
+    return f"{told}; it has: {', '.join(names)}."
+
+
+def _chosen(group: str) -> str:
+    """Return a group with the choice of it that the command line names, if it does."""
+    typed = [text for text in sys.argv[1:] if text.startswith(f"{group}=") and "," not in text]
+    return typed[-1] if group and typed else group
 
 
 def _configuration(error: Exception) -> str:

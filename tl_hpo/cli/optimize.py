@@ -33,10 +33,11 @@ from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search import backup
-from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment, has_results
+from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
 from tl_hpo.search.repeats import Repeated
+from tl_hpo.search.results import has_results
 from tl_hpo.search.samplers.gpyopt import GPyOptSampler
 from tl_hpo.search.sharing import SharedStorage, written_alone
 from tl_hpo.search.slices import Slice
@@ -109,8 +110,9 @@ def _report(
     write_importance(folder / IMPORTANCE_FILE, found)
     write_report(folder, _slices(experiment))
     metrics = read_run(folder).metrics
-    _tell_best(folder, best, metrics.test if metrics else None, synthetic)
-    _tell_repeats(experiment.repeating.chosen())
+    chosen = experiment.repeating.chosen()
+    _tell_best(best, metrics.test if metrics else None, chosen, synthetic)
+    _tell_repeats(chosen)
     _tell_files(folder)
 
 
@@ -202,11 +204,14 @@ def _slices(experiment: Experiment) -> dict[str, list[Slice]]:
     }
 
 
-def _tell_best(folder: Path, best: FrozenTrial, test: SideMetrics | None, synthetic: bool) -> None:
+def _tell_best(
+    best: FrozenTrial, test: SideMetrics | None, chosen: Repeated | None, synthetic: bool
+) -> None:
     settings, result = best.user_attrs[SETTINGS], result_of(best)
     where = "synthetic images" if synthetic else "the validation side, which the search tuned on"
     logger.info("")
-    logger.info("Best configuration: accuracy %.4f on %s", result["val_accuracy"], where)
+    mean = f" (mean {_mean_of(chosen)})" if chosen else ""
+    logger.info("Best configuration: accuracy %.4f%s on %s", result["val_accuracy"], mean, where)
     if test is not None:
         low, high = test.intervals["accuracy"]
         logger.info(
@@ -227,16 +232,17 @@ def _tell_best(folder: Path, best: FrozenTrial, test: SideMetrics | None, synthe
 
 
 def _tell_repeats(chosen: Repeated | None) -> None:
-    if chosen is not None and chosen.mean_accuracy is not None:
-        spread = "" if chosen.sd_accuracy is None else f" ± {chosen.sd_accuracy:.4f}"
+    if chosen is not None:
         searched = result_of(chosen.candidate.trial)["val_accuracy"]
         logger.info(
-            "  trained again         accuracy %.4f%s over %d seeds; %.4f in the search",
-            chosen.mean_accuracy,
-            spread,
-            chosen.n_completed,
-            searched,
+            "  trained again         accuracy %s; %.4f in the search", _mean_of(chosen), searched
         )
+
+
+def _mean_of(chosen: Repeated) -> str:
+    """Return mean and spread of the trainings of what they chose."""
+    spread = "" if chosen.sd_accuracy is None else f" ± {chosen.sd_accuracy:.4f}"
+    return f"{chosen.mean_accuracy:.4f}{spread} over {chosen.n_completed} seeds"
 
 
 def _tell_files(folder: Path) -> None:

@@ -19,11 +19,11 @@ from tl_hpo.config import (
 from tl_hpo.errors import UserError
 from tl_hpo.overrides import key_of, merged, override
 from tl_hpo.search.earlier import Earlier, configurations
-from tl_hpo.search.experiment import has_results
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.pruners import make_pruner
 from tl_hpo.search.repeats import Repeats
+from tl_hpo.search.results import has_results
 from tl_hpo.search.samplers import make_sampler
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.strategy import Step, Strategy, parse_strategy

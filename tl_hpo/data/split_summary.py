@@ -69,8 +69,8 @@ class SplitSummary:
         """Return what is to be told of every split."""
         sides = ", ".join(self._share(side) for side in SIDES if self._matters(side))
         lines = [f"Split: {sides}"]
-        if self.furthest:
-            far = self.furthest
+        far = self.furthest
+        if far and _percent(abs(far.got - far.asked)) != _percent(0):
             lines.append(
                 f"Furthest off: class {far.name}, {_percent(far.got)} on {far.side} "
                 f"(asked {_number(far.asked)})"

@@ -48,7 +48,7 @@ def standings(run: Run) -> list[Standing]:
     rows: list[Standing] = []
     best: Trial | None = None
     for count, (seconds, trial) in enumerate(_ends(run.searched, run.searched_epochs), start=1):
-        if trial.scored and (best is None or _rank(trial) > _rank(best)):
+        if trial.scored and (best is None or trial.rank > best.rank):
             best = trial
         rows.append(
             Standing(
@@ -69,10 +69,6 @@ def write_best_so_far(rows: Sequence[Standing], path: Path) -> None:
     """Write best_so_far.csv: a row per trial that has ended."""
     columns = [entry.name for entry in fields(Standing)]
     write_csv(path, columns, (asdict(row) for row in rows))
-
-
-def _rank(trial: Trial) -> tuple[bool, float]:
-    return trial.state == "COMPLETE", trial.val_accuracy or 0.0
 
 
 def _ends(trials: Sequence[Trial], epochs: Sequence[Epoch]) -> list[tuple[float, Trial]]:

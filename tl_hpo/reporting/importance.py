@@ -1,9 +1,11 @@
 """What mattered: the importance of each hyperparameter, in words."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tl_hpo.reporting.markdown import plain, table
 from tl_hpo.reporting.records import Importance, Run
+from tl_hpo.search.importance import IMPORTANCE_FILE, LEAST_TRIALS
 
 PHASES = {"head": "classification block", "finetune": "fine-tuning"}
 LEARNING_RATE = "learning rate"
@@ -11,6 +13,7 @@ FEW_TRIALS = 30
 """Of four axes of a simulated search, the largest share varied from one random search to another
 by 13 points (standard deviation) with 20 trials each, by 3 points with 40."""
 
+HEADING = "## What mattered"
 MEANING = (
     "Share of the variance in the score that each hyperparameter explains by itself, over the "
     "whole search space (fANOVA; a random forest predicts the score). What only matters in "
@@ -53,9 +56,10 @@ def scored_trials(run: Run) -> dict[str, int]:
 
 
 def section(run: Run) -> list[str]:
-    """Return the section as Markdown blocks, none where no importance is known."""
+    """Return the section as Markdown blocks, none where the search has not come to its end."""
     if not run.importances:
-        return []
+        ended = (run.folder / IMPORTANCE_FILE).is_file()
+        return [HEADING, _why_not(run)] if ended else []
     counts = scored_trials(run)
     rows = [
         [plain(name_of(row.parameter)), plain(step), f"{row.importance:.0%}", str(counts[step])]
@@ -64,7 +68,19 @@ def section(run: Run) -> list[str]:
     ]
     few = min(counts.values()) < FEW_TRIALS
     return [
-        "## What mattered",
+        HEADING,
         table(["hyperparameter", "step", "share", "from trials"], rows),
         f"{MEANING} {ROUGH}" if few else MEANING,
     ]
+
+
+def _why_not(run: Run) -> str:
+    """Say why no step has shares."""
+    most = max(Counter(trial.step for trial in run.searched if trial.scored).values(), default=0)
+    if most < LEAST_TRIALS:
+        needed = f"too few trials: at least {LEAST_TRIALS} with an accuracy in a step"
+        return f"That cannot be told: {needed}, got {most}."
+    return (
+        "That cannot be told: no step has searched two hyperparameters or more with "
+        f"{LEAST_TRIALS} trials or more whose scores differ."
+    )

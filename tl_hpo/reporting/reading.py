@@ -19,6 +19,19 @@ def read_object(path: Path, kind: type[Record]) -> Record | None:
     return None if told is None else build(told, kind, path)
 
 
+def read_objects(path: Path, kind: type[Record], key: str | None = None) -> list[Record]:
+    """Return the JSON objects that the file lists as records, none where there is no file.
+
+    With ``key``, the list is what the object in the file holds there, if anything.
+    """
+    told = read_json(path)
+    if key is not None and isinstance(told, dict):
+        told = told.get(key)
+    if told is not None and not isinstance(told, list):
+        raise unreadable(path, TypeError(f"{type(told).__name__} is no list"))
+    return [build(each, kind, path) for each in told or ()]
+
+
 def read_json(path: Path) -> Any:
     """Return what the JSON file holds, None where there is none."""
     if not path.is_file():

@@ -8,10 +8,18 @@ from typing import Any
 from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import read_audit
-from tl_hpo.reporting.reading import build, read_json, read_object, read_rows, unreadable
+from tl_hpo.reporting.reading import (
+    build,
+    read_json,
+    read_object,
+    read_objects,
+    read_rows,
+    unreadable,
+)
+from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
-from tl_hpo.search.study import REPEATS
-from tl_hpo.search.warm_file import WARM_FILE
+from tl_hpo.search.study import REPEATS, rank
+from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
 from tl_hpo.training.metrics import ClassMetrics
 
 
@@ -39,6 +47,11 @@ class Trial:
     def scored(self) -> bool:
         """Whether the trial ended with an accuracy, cancelled early or not."""
         return self.state in ("COMPLETE", "PRUNED") and self.val_accuracy is not None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What orders scored trials from worse to better, by the rule that the search follows."""
+        return rank(self.state, self.val_accuracy or 0.0)
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Best:
-    """best.json: the best trial, its overrides and its metrics; ``test`` may be absent."""
+    """best.json: the best trial, its overrides and its metrics; ``test`` may be absent.
+
+    ``search_seconds`` is how long the experiment has run for, all its trials.
+    """
 
     strategy: str
     step: str
@@ -114,7 +130,7 @@ class Best:
     validation: Mapping[str, float]
     overrides: tuple[str, ...] = ()
     test: Mapping[str, float] | None = None
-    seconds: float | None = None
+    search_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +202,9 @@ class Run:
     importances: list[Importance] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
     known_images: KnownImages | None = None
+    endings: list[Ending] = field(default_factory=list)
+    brought: list[Brought] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def searched(self) -> list[Trial]:
@@ -230,6 +249,9 @@ def read_run(folder: Path) -> Run:
         importances=read_rows(folder / "importance.csv", Importance),
         repeats=read_rows(folder / "repeats.csv", Repeat),
         known_images=read_object(folder / WARM_FILE, KnownImages),
+        endings=read_objects(folder / ENDINGS_FILE, Ending),
+        brought=read_objects(folder / WARM_FILE, Brought, BROUGHT),
+        left_out=read_objects(folder / WARM_FILE, LeftOut, LEFT_OUT),
     )
 
 

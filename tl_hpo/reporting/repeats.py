@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tl_hpo.reporting.markdown import number, plain, table
 from tl_hpo.reporting.records import Repeat, Run, Trial
+from tl_hpo.search.study import REPEATS
 
 MEANING = (
     "The figure of the search is the best of many trials and thus flatters; the mean over fresh "
@@ -31,6 +32,17 @@ def section(run: Run) -> list[str]:
     return ["## Repeats", table(header, rows), MEANING, *told]
 
 
+def of_the_best(run: Run) -> str:
+    """Set the mean that chose the best configuration beside its best training, in a sentence."""
+    own = [row for row in run.repeats if row.chosen]
+    if run.best is None or run.best.step != REPEATS or not own:
+        return ""
+    return (
+        f"That is the best of {_completed(own)} re-trainings; their mean, by which the "
+        f"configuration was chosen, is {_mean(own[0])}."
+    )
+
+
 def briefly(trial: Trial) -> str:
     """Describe the configuration of a trial in a few words, what both phases share once."""
     head = _phase(trial.head_optimizer, trial.head_lr)
@@ -54,15 +66,19 @@ def _row(repeats: Sequence[Repeat], trials: dict[tuple[str, int], Trial]) -> lis
     first = repeats[0]
     trial = trials.get((first.step, first.number))
     done = _completed(repeats)
-    spread = f" ± {number(first.sd)}" if first.sd is not None else ""
     return [
         plain(briefly(trial)) if trial else "",
         plain(f"{first.step} {first.number}"),
         number(trial.val_accuracy if trial else None),
-        f"{number(first.mean)}{spread}",
+        _mean(first),
         str(done) if done == len(repeats) else f"{done} of {len(repeats)}",
         "yes" if first.chosen else "",
     ]
+
+
+def _mean(repeat: Repeat) -> str:
+    spread = f" ± {number(repeat.sd)}" if repeat.sd is not None else ""
+    return f"{number(repeat.mean)}{spread}"
 
 
 def _completed(repeats: Sequence[Repeat]) -> int:

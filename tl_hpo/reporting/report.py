@@ -10,6 +10,7 @@ from typing import TypeVar
 from tl_hpo.errors import UserError
 from tl_hpo.reporting import importance, paper, tables
 from tl_hpo.reporting.best_so_far import standings, write_best_so_far
+from tl_hpo.reporting.comparison import compared, name_of
 from tl_hpo.reporting.figures import (
     accuracy_over_time,
     acquisition,
@@ -131,17 +132,17 @@ def _figures(run: Run) -> Iterator[Task]:
 
 def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
     """Yield what tells of the search as a whole, beside the other strategies of the dataset."""
-    folder, runs = run.folder / "figures", [run, *related]
-    stood = _by_name(runs, standings)
-    if _name(run) in stood:
-        yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[_name(run)])
-        several = ", all strategies" if len(stood) > 1 else ""
-        title = _title(run, f"Best validation accuracy so far{several}", strategy=not several)
-        draw = partial(best_so_far.draw, stood, _name(run), title=title)
+    folder, chosen = run.folder / "figures", compared(run, related)
+    beside, alone = f", {chosen.words}" if chosen.words else "", not chosen.words
+    stood = _by_name(chosen.runs, standings)
+    if name_of(run) in stood:
+        yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[name_of(run)])
+        title = _title(run, f"Best validation accuracy so far{beside}", strategy=alone)
+        draw = partial(best_so_far.draw, stood, name_of(run), title=title)
         yield folder / "best_so_far.png", draw
-    epochs = _by_name(runs, lambda one: one.searched_epochs)
+    epochs = _by_name(chosen.runs, lambda one: one.searched_epochs)
     if len(epochs) > 1:
-        title = _title(run, "Validation accuracy over time, all strategies", strategy=False)
+        title = _title(run, f"Validation accuracy over time{beside}", strategy=False)
         together = partial(strategies_over_time.draw, epochs, title=title)
         yield folder / "strategies_over_time.png", together
     if run.importances:
@@ -153,12 +154,8 @@ def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
 
 def _by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
     """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
-    told = {_name(run): tell(run) for run in runs}
+    told = {name_of(run): tell(run) for run in runs}
     return {name: rows for name, rows in told.items() if rows}
-
-
-def _name(run: Run) -> str:
-    return run.folder.resolve().name
 
 
 def _suffix(side: str) -> str:

@@ -74,6 +74,8 @@ def _difference(best: Best, metrics: ModelMetrics | None) -> list[str]:
     if gap is None:
         return []
     points = f"{abs(gap) * 100:.1f} points"
+    if points == "0.0 points":
+        return ["Test and validation accuracy are the same."]
     bounds = (metrics.difference if metrics else {}).get("accuracy")
     chance = bounds is not None and bounds[0] <= 0 <= bounds[1]
     words = "below" if gap < 0 else "above"

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides
+from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, warm_start
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
@@ -36,7 +36,9 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         *_per_class(run),
         "## Steps",
         _steps(run.trials),
+        "\n".join(f"- {plain(ending.sentence())}" for ending in run.endings),
         *repeats.section(run),
+        *warm_start.section(run),
         *importance.section(run),
         *_beside_paper(name.dataset, rows),
         *_split(run),
@@ -68,9 +70,8 @@ def steps_of(trials: Sequence[Trial]) -> Mapping[str, list[Trial]]:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """Return the first trial with the highest accuracy, ``None`` if none has one."""
-    scored = [trial for trial in trials if trial.scored]
-    return max(scored, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+    """Return the best trial by `Trial.rank`, the first among equals; None if none is scored."""
+    return max((t for t in trials if t.scored), key=lambda trial: trial.rank, default=None)
 
 
 def _phase(name: str, optimizer: str, rate: float | None) -> str:
@@ -89,7 +90,8 @@ def _best(run: Run) -> list[str]:
         "## Best configuration",
         plain(in_words(own[0])) if own else "",
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
-        f"{best.val_accuracy:.4f}. To train it again:",
+        f"{best.val_accuracy:.4f}. {repeats.of_the_best(run)}".rstrip(),
+        "To train it again:",
         f"```\n{again}\n```",
         _objective(run.experiment.objective),
         "## Metrics",

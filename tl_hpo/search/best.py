@@ -29,7 +29,7 @@ def promote(
         trial_folder: of the best trial.
         trial: the best.
         about: ``strategy`` and ``step``.
-        seconds: that the experiment has run for.
+        seconds: that the whole experiment has run for.
 
     """
     model = trial_folder / MODEL_FOLDER
@@ -45,7 +45,7 @@ def promote(
             "overrides": trial.user_attrs[OVERRIDES],
             **{key: result[key] for key in ("val_accuracy", "validation")},
             "test": _tested(folder / BEST_MODEL),
-            "seconds": round(seconds, 3),
+            "search_seconds": round(seconds, 3),
         },
     )
 

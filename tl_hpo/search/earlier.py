@@ -44,6 +44,7 @@ class Earlier:
         layer: its delimiting layer, 0..n_layers.
         n_layers: of its model.
         axes: keys of all axes that its experiment searched.
+        accuracy: on the validation side there, None where it is not known.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Earlier:
     layer: int
     n_layers: int
     axes: frozenset[str]
+    accuracy: float | None = None
 
     def __str__(self) -> str:
         return f"{self.folder} {self.step} trial {self.number}"
@@ -195,6 +197,7 @@ def _earlier(folder: Path, step: str, trial: FrozenTrial, axes: frozenset[str]) 
         layer=result["delimiting_layer"],
         n_layers=result["n_layers"],
         axes=axes,
+        accuracy=result.get("val_accuracy"),
     )
 
 

@@ -15,6 +15,7 @@ from tl_hpo.overrides import merged, override
 from tl_hpo.search.backup import back_up
 from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
 from tl_hpo.search.crew import run_steps
+from tl_hpo.search.endings import Ending, Endings
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.halving import schedule
 from tl_hpo.search.known_images import known_images
@@ -24,13 +25,14 @@ from tl_hpo.search.pacing import Paced
 from tl_hpo.search.plan import Plan
 from tl_hpo.search.records import Trials, last_elapsed, write_curves, write_trials
 from tl_hpo.search.repeating import Repeating
+from tl_hpo.search.results import any_result, best_among, rank_after
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.sharing import written_alone
 from tl_hpo.search.space import SearchSpace, is_fixed, parse_space
 from tl_hpo.search.step import StepRun, make_clock
 from tl_hpo.search.stored import stored_overrides
-from tl_hpo.search.strategy import Step, Strategy
+from tl_hpo.search.strategy import Step
 from tl_hpo.search.study import (
     OVERRIDES,
     POINT,
@@ -38,7 +40,6 @@ from tl_hpo.search.study import (
     REPEATS,
     RESULT,
     STUDY_FILE,
-    best_of,
     finished,
     open_storage,
     rank,
@@ -49,7 +50,7 @@ from tl_hpo.search.study import (
 from tl_hpo.search.warm_file import WARM_FILE, read_known_images, write_warm_start
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
-__all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan", "has_results"]
+__all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Experiment:
             every choice of its axis ``each``.
         storage: of all its studies.
         repeating: the best configurations that are trained again.
+        endings: why steps ended early.
     """
 
     def __init__(
@@ -92,7 +94,11 @@ class Experiment:
         self._changed = Paced(self.record, self._lock, RECORDING)
         stored = self._stored_trials()
         self._clock = make_clock(last_elapsed(stored))
-        self._keep_warm_start(begun=_any_result(stored))
+        self.endings = Endings(plan.folder, self.storage)
+        begun = any_result(stored)
+        self._keep_warm_start(begun=begun)
+        if not begun:
+            self.endings.clear()
 
     def run(self) -> FrozenTrial:
         """Run what is left to do and return the best trial.
@@ -113,12 +119,18 @@ class Experiment:
 
     def _run_steps(self) -> None:
         for index, step in enumerate(self.plan.strategy.steps):
+            self.endings.forget(step.name)
             if self.studies and self._time_is_up() and not self._is_in_storage(step):
-                logger.info("Step %s is skipped: search.max_hours are over", step.name)
+                self._skip(step, self.plan.limits.out_of_time())
             elif step.each and not is_fixed(step.each, self.plan.fixed):
                 self._run_each(index, step)
             else:
                 self._run_one(index, step)
+
+    def _skip(self, step: Step, reason: str) -> None:
+        ending = Ending(step.name, reason)
+        logger.info("%s", ending.sentence())
+        self.endings.note(ending)
 
     # What it learns from earlier experiments
 
@@ -144,7 +156,7 @@ class Experiment:
         space = self._space(step)
         n_trials = step.trials if space.dimensions else 1
         if not space.dimensions and self._repeats_what_it_inherits(step):
-            logger.info("Step %s is skipped: all that it searches is held fixed", step.name)
+            self._skip(step, "all that it searches is held fixed")
             return
         seed = ask_seed(self.plan.seed, index)
         run = self._step_run(step, step.name, space, n_trials, seed)
@@ -163,7 +175,7 @@ class Experiment:
             for run in runs:
                 self._tell_beginning(run)
             run_steps(runs, self.executor)
-            arms = sorted(arms, key=lambda arm: _rank_after(arm.study, each.trials), reverse=True)
+            arms = sorted(arms, key=lambda arm: rank_after(arm.study, each.trials), reverse=True)
         self._check_results(step, [self.studies[n] for n in step.studies() if n in self.studies])
 
     def _arms(self, index: int, step: Step) -> list[StepRun]:
@@ -211,6 +223,7 @@ class Experiment:
             improvement=expected_improvement(self.plan, space, seed),
             seed=seed,
             others=lambda: self._others(step),
+            ended=self.endings.note,
         )
 
     def _others(self, step: Step) -> list[optuna.Study]:
@@ -223,6 +236,7 @@ class Experiment:
         return [] if step.name in sources else [s for n, s in self.studies.items() if n not in own]
 
     def _tell_beginning(self, run: StepRun) -> None:
+        self.endings.forget(run.name)
         done = len(finished(run.study))
         already = f", {done} of them done before" if done else ""
         trials = "1 trial" if run.n_trials == 1 else f"{run.n_trials} trials"
@@ -274,6 +288,7 @@ class Experiment:
             changed=self._changed,
             limits=Limits(self.plan.limits.max_hours),
             listed=self.repeating.overrides,
+            ended=self.endings.note,
         )
         self._tell_beginning(run)
         run_steps([run], self.executor)
@@ -323,7 +338,7 @@ class Experiment:
     def _best_in(self, step_name: str) -> tuple[str, FrozenTrial] | None:
         """Return study and trial of the best result of a step, None if it has been skipped."""
         step = next(s for s in self.plan.strategy.steps if s.name == step_name)
-        return _best_among({n: s for n, s in self.studies.items() if n in step.studies()})
+        return best_among({n: s for n, s in self.studies.items() if n in step.studies()})
 
     def best(self) -> tuple[str, FrozenTrial] | None:
         """Return study and trial of the best result so far, the earliest among equals.
@@ -332,7 +347,7 @@ class Experiment:
         they chose.
         """
         chosen = self.repeating.chosen()
-        return (REPEATS, chosen.best()) if chosen else _best_among(self.studies)
+        return (REPEATS, chosen.best()) if chosen else best_among(self.studies)
 
     def _overtaken(self, trials: Trials, *, chosen: bool) -> set[str]:
         """Return the folders of finished trials, those of repeats once there is a choice."""
@@ -383,34 +398,3 @@ class Experiment:
             about = {"strategy": self.plan.strategy.name, "step": name}
             promote(folder, model, trial, about, self._clock())
             drop_models(folder / "trials", self._overtaken(trials, chosen=name == REPEATS))
-
-
-def _best_among(studies: dict[str, optuna.Study]) -> tuple[str, FrozenTrial] | None:
-    found = [(name, best_of(finished(study))) for name, study in studies.items()]
-    judged = [(name, trial) for name, trial in found if trial is not None]
-    return max(judged, key=lambda each: rank_of(each[1]), default=None)
-
-
-def _rank_after(study: optuna.Study, n_trials: int) -> tuple[bool, float]:
-    """Return the rank of the best of the first ``n_trials``; those without a result come last."""
-    best = best_of(finished(study)[:n_trials])
-    return rank_of(best) if best else (False, float("-inf"))
-
-
-def has_results(folder: Path, strategy: Strategy, storage: BaseStorage | None = None) -> bool:
-    """Tell whether an experiment has any finished trial of the strategy.
-
-    Args:
-        folder: the run folder.
-        strategy: of the experiment.
-        storage: of its studies; by default ``study.db`` in the run folder.
-
-    """
-    path = folder / STUDY_FILE
-    if storage is None and not path.exists():
-        return False
-    return _any_result(stored_trials(storage or open_storage(path), strategy.studies()))
-
-
-def _any_result(trials: Trials) -> bool:
-    return any(trial.user_attrs.get(RESULT) for own in trials.values() for trial in own)

@@ -43,13 +43,17 @@ class Limits:
 
         """
         if self.is_over(seconds) and self.begun():
-            return f"search.max_hours={self.max_hours} are over"
+            return self.out_of_time()
         if self._improvement().stops(expected):
             return (
                 f"its next trial can be expected to gain {expected[-1]:.2g}, less than "
                 f"search.min_improvement={self.min_improvement}"
             )
         return ""
+
+    def out_of_time(self) -> str:
+        """Return in words that the hours are over."""
+        return f"search.max_hours={self.max_hours} are over"
 
     def _improvement(self) -> NegligibleImprovement:
         return NegligibleImprovement(self.min_improvement, self.min_improvement_trials)

@@ -18,6 +18,7 @@ from tl_hpo.search.duplicates import (
     tell_as,
     twin_of,
 )
+from tl_hpo.search.endings import Ending
 from tl_hpo.search.samplers import ask_seed
 from tl_hpo.search.sharing import is_surplus, revive_dead
 from tl_hpo.search.step import StepRun
@@ -95,10 +96,11 @@ def is_used_up(study: optuna.Study) -> str:
 
 
 def describe_end(step: StepRun, reason: str) -> None:
-    """Say why a step begins no more trials, unless it has all that were asked for."""
+    """Say, and keep, why a step begins no more trials, unless it has all that were asked for."""
     if reason:
-        done = len(finished(step.study))
-        logger.info("Step %s ends after %d trials: %s", step.name, done, reason)
+        ending = Ending(step.name, reason, len(finished(step.study)), step.n_trials)
+        logger.info("%s", ending.sentence())
+        step.ended(ending)
 
 
 def _ask(step: StepRun) -> Trial:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import optuna
 
+from tl_hpo.search.endings import Ending
 from tl_hpo.search.executors.base import Executor
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.runner import Runner
@@ -34,6 +35,7 @@ class StepRun:
         seed: of what is drawn at random where the sampler goes in circles.
         others: studies of the search, not of this step, whose scores its trials may be told.
         listed: overrides by number where a step has a list of trials, not a search space.
+        ended: called when the step ends before it has all its trials.
     """
 
     name: str
@@ -54,6 +56,7 @@ class StepRun:
     seed: int = 0
     others: Callable[[], Sequence[optuna.Study]] = tuple
     listed: Callable[[int], Sequence[str]] | None = None
+    ended: Callable[[Ending], None] = lambda _: None
 
 
 def make_clock(before: float) -> Callable[[], float]:

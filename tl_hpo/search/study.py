@@ -31,6 +31,7 @@ WAITS_FOR = "waits_for"  # number of a running trial that trains the same, or No
 DUPLICATE_OF = "duplicate_of"  # number of the trial whose score it was told, untrained
 OWNER = "owner"  # which of several processes runs it
 DUPLICATE_IN = "duplicate_in"  # name of that trial's study, where it is another
+EARLIER = "earlier"  # str: the trial of an earlier experiment that it is again
 EXPECTED = "expected_improvement"  # the largest there was when it was proposed
 
 

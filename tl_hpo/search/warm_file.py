@@ -6,7 +6,7 @@ may be removed, or go on, without changing the search.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,57 @@ from tl_hpo.search.known_images import KnownImages
 WARM_FILE = "warm_start.json"
 
 _CONFIGURATIONS = "configurations"
+BROUGHT = "brought"
+LEFT_OUT = "left_out"
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A trial of a step that is one of an earlier experiment again.
+
+    Attributes:
+        step, number: the trial.
+        source: folder, step and number of the earlier trial, in words.
+        accuracy: on the validation side there, None where it is not known.
+    """
+
+    step: str
+    number: int
+    source: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An earlier configuration that has no place in a step.
+
+    Attributes:
+        step: in which it has none.
+        source: folder, step and number of the earlier trial, in words.
+        reason: in words.
+        kind: the reason without its numbers.
+    """
+
+    step: str
+    source: str
+    reason: str
+    kind: str
 
 
 def write_warm_start(path: Path, found: Sequence[Earlier], known: KnownImages) -> None:
     """Write all configurations, the best first, and what their experiments knew of the images."""
     write_json(path, {**asdict(known), _CONFIGURATIONS: [_as_json(each) for each in found]})
+
+
+def note_step(
+    path: Path, step: str, brought: Sequence[Brought], left_out: Sequence[LeftOut]
+) -> None:
+    """Keep what a step has brought along and left out, instead of what was said of it before."""
+    told = _read(path)
+    for key, records in ((BROUGHT, brought), (LEFT_OUT, left_out)):
+        others = [each for each in told.get(key, []) if each["step"] != step]
+        told[key] = [*others, *(asdict(each) for each in records)]
+    write_json(path, told)
 
 
 def read_configurations(path: Path) -> list[Earlier] | None:
@@ -45,8 +91,12 @@ def read_configurations(path: Path) -> list[Earlier] | None:
 
 def read_known_images(path: Path) -> KnownImages:
     """Return what is kept about the images, nothing known where there is no file."""
-    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return KnownImages(**{key: value for key, value in told.items() if key != _CONFIGURATIONS})
+    known = {entry.name for entry in fields(KnownImages)}
+    return KnownImages(**{key: value for key, value in _read(path).items() if key in known})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _as_json(earlier: Earlier) -> dict[str, Any]:

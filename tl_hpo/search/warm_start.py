@@ -11,7 +11,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.search.earlier import PHASES, Earlier
 from tl_hpo.search.space import Dimension, SearchSpace
 
-_SHOWN = 5  # more configurations left out than that are only counted
+Point = dict[str, Any]
 
 # Overrides that are a setting of the phases: which setting, and of which phases.
 _OF_PHASES = {
@@ -27,18 +27,23 @@ _NAMES = {"lr": "learning rate", "delimiting_layer": "delimiting layer"}
 
 @dataclass(frozen=True)
 class Left:
-    """Why a configuration has no place in a search, in words."""
+    """Why a configuration has no place in a search, in words; ``kind`` without its numbers."""
 
     reason: str
+    kind: str
 
 
 class _LeftOutError(Exception):
     """Ends the mapping of a configuration that has no place in a search."""
 
+    def __init__(self, reason: str, kind: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind or reason
+
 
 def first_trials(
     found: Sequence[Earlier], space: SearchSpace, given: Mapping[str, str], n: int
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[tuple[Point, Earlier]], list[tuple[Earlier, Left]]]:
     """Return the best points of earlier experiments in the space of a step.
 
     Args:
@@ -48,25 +53,24 @@ def first_trials(
         n: how many points at most, at least 1.
 
     Returns:
-        Up to ``n`` distinct points, the best first, and a line for each better configuration that
-        was left out, the last one counting those beyond five.
+        Up to ``n`` distinct points, the best first, with the configuration that each is; and the
+        better configurations that were left out.
 
     Raises:
         UserError: ``n`` is out of its range.
     """
     check_warm_trials(n)
-    points: list[dict[str, Any]] = []
-    lines: list[str] = []
+    points: list[tuple[Point, Earlier]] = []
+    left_out: list[tuple[Earlier, Left]] = []
     for earlier in found:
         point = as_params(earlier, space, given)
         if isinstance(point, Left):
-            lines.append(f"{earlier}: {point.reason}")
-        elif point not in points:
-            points.append(point)
+            left_out.append((earlier, point))
+        elif all(point != taken for taken, _ in points):
+            points.append((point, earlier))
         if len(points) == n:
             break
-    more = len(lines) - _SHOWN
-    return points, lines if more <= 0 else [*lines[:_SHOWN], f"and {more} more"]
+    return points, left_out
 
 
 def check_warm_trials(n: Any) -> None:
@@ -78,9 +82,7 @@ def check_warm_trials(n: Any) -> None:
         )
 
 
-def as_params(
-    earlier: Earlier, space: SearchSpace, given: Mapping[str, str]
-) -> dict[str, Any] | Left:
+def as_params(earlier: Earlier, space: SearchSpace, given: Mapping[str, str]) -> Point | Left:
     """Return the point of a step's space that an earlier configuration is, or why it is none.
 
     Nothing is bent to fit: a value outside an axis leaves the configuration out. An axis that
@@ -91,13 +93,13 @@ def as_params(
     """
     try:
         _check_given(earlier, space, given)
-        params: dict[str, Any] = {}
+        params: Point = {}
         # An axis with a condition depends on axes without one.
         for axis in sorted(space.dimensions, key=lambda axis: bool(axis.when)):
             applies = axis.applies(params)
             params[axis.key] = _place(axis, earlier) if applies else _first(axis.distribution)
     except _LeftOutError as left:
-        return Left(str(left))
+        return Left(str(left), left.kind)
     return {key: params[key] for key in space.distributions}
 
 
@@ -118,7 +120,7 @@ def _check_model(earlier: Earlier, given: Mapping[str, str]) -> None:
     wanted = given.get("model.name") if given.get("model") == "timm" else given.get("model")
     model = earlier.settings["model"]
     if model != _parsed(wanted):
-        raise _LeftOutError(f"model {model} is not this step's, {wanted}")
+        raise _LeftOutError(f"its model is {model}, but this step holds {wanted} fixed")
 
 
 def _check_optimizer(earlier: Earlier, phase: str, given: Mapping[str, str]) -> None:
@@ -126,7 +128,7 @@ def _check_optimizer(earlier: Earlier, phase: str, given: Mapping[str, str]) -> 
     wanted = given.get(f"optimizer@{phase}.optimizer", given.get("optimizer"))
     optimizer = earlier.settings[f"{phase}_optimizer"]
     if wanted is not None and optimizer != wanted:
-        raise _LeftOutError(f"optimizer {optimizer} is not this step's, {wanted}")
+        raise _LeftOutError(f"its optimizer is {optimizer}, but this step holds {wanted} fixed")
 
 
 def _check_others(earlier: Earlier, searched: set[str], given: Mapping[str, str]) -> None:
@@ -134,7 +136,8 @@ def _check_others(earlier: Earlier, searched: set[str], given: Mapping[str, str]
     values = earlier.values
     for key in sorted((earlier.axes & values.keys()) - searched - _KNOWN):
         if values[key] != given.get(key):
-            raise _LeftOutError(f"{key} {values[key]} is not searched here")
+            kind = f"{key} is not searched here"
+            raise _LeftOutError(f"{key} {values[key]} is not searched here", kind)
 
 
 def _phases(keys: set[str], setting: str) -> set[str]:
@@ -163,11 +166,13 @@ def _within(distribution: BaseDistribution, name: str, value: Any) -> float:
     axis = cast(Any, distribution)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not axis.low <= value <= axis.high:
-        raise _LeftOutError(f"{name} {_short(value)} is outside {axis.low:g} to {axis.high:g}")
+        outside = f"is outside {axis.low:g} to {axis.high:g}"
+        raise _LeftOutError(f"{name} {_short(value)} {outside}", f"{name} {outside}")
     if not isinstance(distribution, IntDistribution):
         return float(value)
     if value != int(value):
-        raise _LeftOutError(f"{name} {_short(value)} is not a whole number")
+        whole = "is not a whole number"
+        raise _LeftOutError(f"{name} {_short(value)} {whole}", f"{name} {whole}")
     return int(value)
 
 

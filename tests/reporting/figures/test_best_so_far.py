@@ -62,19 +62,6 @@ def test_names_of_steps_do_not_overlap(tmp_path, panels):
     assert min(b - a for a, b in pairwise(places)) >= 0.035 * 200
 
 
-def test_of_many_strategies_this_one_and_the_best_are_shown(tmp_path, panels):
-    runs = {f"s{n}": stood([n / 10]) for n in range(9)}
-    best_so_far.draw(runs, "s0", tmp_path / "a.png", "title")
-    assert [line.get_label() for line in lines_of(panels[0])] == [
-        "s0",
-        "s4",
-        "s5",
-        "s6",
-        "s7",
-        "s8",
-    ]
-
-
 @pytest.mark.parametrize("seconds", [0.0, 30.0])
 @pytest.mark.parametrize("best", [None, 0.5])
 def test_one_trial_is_drawn_within_the_panel(tmp_path, panels, best, seconds):

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from tl_hpo.reporting.figures import convergence
 from tl_hpo.reporting.figures.convergence import draw, scaled_points
 from tl_hpo.reporting.records import read_run
 
@@ -52,3 +53,17 @@ def test_draws_trials_of_any_state(tmp_path, trial, states, with_points):
     points = scaled_points(trials) if with_points else None
     draw(trials, tmp_path / "a.png", "title", points)
     assert (tmp_path / "a.png").stat().st_size
+
+
+@pytest.mark.usefixtures("coarse")
+def test_the_line_is_of_the_trial_that_the_search_would_choose(tmp_path, trial, monkeypatch):
+    panels = []
+    monkeypatch.setattr(convergence, "bound_accuracy", panels.append)
+    told = [("PRUNED", 0.9), ("COMPLETE", 0.5), ("PRUNED", 0.8), ("COMPLETE", 0.6), ("FAIL", None)]
+    trials = [
+        replace(trial, number=n, state=state, val_accuracy=accuracy)
+        for n, (state, accuracy) in enumerate(told)
+    ]
+    draw(trials, tmp_path / "a.png", "title")
+    (line,) = [line for line in panels[0].lines if line.get_label() == "best so far"]
+    assert line.get_ydata().tolist() == [0.9, 0.5, 0.5, 0.6, 0.6]

@@ -6,12 +6,22 @@ from tl_hpo.reporting.records import Epoch
 pytestmark = pytest.mark.usefixtures("coarse")
 
 
-def test_draws_at_most_the_best_strategies(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(strategies_over_time, "_overlay", lambda _, runs, __: shown.extend(runs))
-    runs = {f"s{i}": [Epoch("shared", 0, "head", 1, i / 10, 1.0)] for i in range(8)}
+def test_every_entry_of_the_legend_has_a_look_of_its_own(tmp_path, monkeypatch):
+    handles = []
+    monkeypatch.setattr(
+        strategies_over_time, "legend_below", lambda _, own, columns: handles.extend(own)
+    )
+    runs = {
+        f"run {n}": [
+            Epoch(f"step {n}-{i}", 0, phase, 1, 0.5, 1.0)
+            for i in range(3)
+            for phase in ("head", "finetune")
+        ]
+        for n in range(6)
+    }
     strategies_over_time.draw(runs, tmp_path / "a.png", "title")
-    assert shown == ["s2", "s3", "s4", "s5", "s6", "s7"]
+    seen = {(h.get_color(), h.get_marker(), str(h.get_linestyle())) for h in handles}
+    assert len(handles) == len(seen) == 18 + 3
 
 
 def test_every_line_lies_within_its_panel(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tl_hpo.reporting.figures.style import STYLE, colours, drawing, shortened, wrapped
+from tl_hpo.reporting.figures.style import PALETTE, STYLE, drawing, looks, shortened, wrapped
 
 
 def test_saves_a_png_of_about_the_size_asked(tmp_path):
@@ -43,7 +43,8 @@ def test_long_title_is_wrapped():
     assert "\n" in wrapped("word " * 30, 4, 12.5)
 
 
-def test_each_name_has_one_colour():
-    shades = colours(["a", "b", "a", "c"])
-    assert list(shades) == ["a", "b", "c"]
-    assert len(set(shades.values())) == 3
+def test_each_name_has_a_look_of_its_own():
+    assert list(looks(["a", "b", "a", "c"])) == ["a", "b", "c"]
+    many = looks(f"step {n}" for n in range(60))
+    assert len(set(many.values())) == 60
+    assert len({look.colour for look in many.values()}) == len(PALETTE)

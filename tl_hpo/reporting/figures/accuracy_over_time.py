@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from tl_hpo.reporting.figures.style import (
     FAINT,
     INK,
-    colours,
+    Look,
     drawing,
     legend_below,
+    looks,
     shortened,
 )
 from tl_hpo.reporting.records import Epoch
@@ -23,28 +24,28 @@ PHASES = {"head": "classification block", "finetune": "fine-tuning"}
 BEST = "highest of any epoch so far"
 UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 MANY_EPOCHS = 300
-"""Beyond so many epochs the markers would hide the lines."""
+"""Beyond so many epochs the markers would hide the lines: only the ends have one."""
 
 
 def draw(epochs: Sequence[Epoch], path: Path, title: str) -> None:
-    """Draw every trial's epochs, one colour per step, and the highest accuracy so far."""
-    shades = colours(epoch.step for epoch in epochs)
+    """Draw every trial's epochs, one look per step, and the highest accuracy so far."""
+    seen = looks(epoch.step for epoch in epochs)
     with drawing(path, 9, 5.5, title) as figure:
         axes = figure.add_subplot()
         unit = time_unit(epochs)
-        panel(axes, epochs, shades, unit)
+        panel(axes, epochs, seen, unit)
         bound_accuracy(axes)
         axes.set_xlabel(f"Elapsed time ({unit[0]})")
         axes.set_ylabel("Validation accuracy")
-        handles = legend_handles(epochs, shades)
+        handles = legend_handles(epochs, seen)
         legend_below(figure, handles, columns=min(3, len(handles)))
 
 
 def panel(
-    axes: Axes, epochs: Sequence[Epoch], shades: Mapping[str, str], unit: tuple[str, float]
+    axes: Axes, epochs: Sequence[Epoch], seen: Mapping[str, Look], unit: tuple[str, float]
 ) -> None:
     """Draw the trials of one experiment on ``axes``; ``unit`` is (name, seconds)."""
-    marker = 3.0 if len(epochs) <= MANY_EPOCHS else 0.0
+    many = len(epochs) > MANY_EPOCHS
     for (step, _), trial in groupby(sorted(epochs, key=_order), key=lambda e: (e.step, e.number)):
         end: list[Epoch] = []
         for phase, part in groupby(trial, key=lambda e: e.phase):
@@ -54,9 +55,10 @@ def panel(
                 [or_nan(row.val_accuracy) for row in rows],
                 linestyle=DASHES.get(phase, "-"),
                 linewidth=1.3,
-                marker="o",
-                markersize=marker,
-                color=shades[step],
+                marker=seen[step].marker,
+                markersize=seen[step].size,
+                markevery=[len(rows) - 1] if many else 1,
+                color=seen[step].colour,
             )
             end = rows[-1:]
     times, highest = best_so_far(epochs)
@@ -91,11 +93,19 @@ def bound_accuracy(axes: Axes) -> None:
     axes.set_ylim(max(low, -0.01), min(high, 1.01))
 
 
-def legend_handles(epochs: Sequence[Epoch], shades: Mapping[str, str]) -> list[Line2D]:
+def legend_handles(epochs: Sequence[Epoch], seen: Mapping[str, Look]) -> list[Line2D]:
     """Return what stands for the steps, the phases that occur, and the highest so far."""
     steps = [
-        Line2D([], [], color=shade, linewidth=2.5, label=f"step {shortened(step, 30)}")
-        for step, shade in shades.items()
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            markersize=1.8 * look.size,
+            linewidth=2.5,
+            label=f"step {shortened(step, 30)}",
+        )
+        for step, look in seen.items()
     ]
     occurring = {epoch.phase for epoch in epochs}
     phases = [

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tl_hpo.reporting.best_so_far import Standing
 from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan, unit_of
-from tl_hpo.reporting.figures.strategies_over_time import MOST_PANELS, STRATEGY_COLOURS, STYLES
+from tl_hpo.reporting.figures.strategies_over_time import STRATEGY_COLOURS, STYLES
 from tl_hpo.reporting.figures.style import FAINT, drawing, legend_below, shortened
 
 LABEL_SHARE = 0.035
@@ -20,33 +20,21 @@ Position = Callable[[Standing], float]
 def draw(strategies: Mapping[str, Sequence[Standing]], own: str, path: Path, title: str) -> None:
     """Draw a line per strategy, and where the steps of the strategy ``own`` begin.
 
-    ``strategies`` maps the name of a strategy to how its search stood, none of them without a
-    trial; of many, ``own`` and the best others are shown.
+    ``strategies`` maps names of at most six experiments to how their search stood, none of them
+    without a trial.
     """
-    shown = {name: strategies[name] for name in _shown(strategies, own)}
-    if len(shown) < len(strategies):
-        title += f" ({len(shown)} of {len(strategies)})"
-    unit, length = unit_of(max(rows[-1].elapsed_seconds for rows in shown.values()))
-    with drawing(path, 10, 4.6 if len(shown) == 1 else 5.0, title) as figure:
+    unit, length = unit_of(max(rows[-1].elapsed_seconds for rows in strategies.values()))
+    with drawing(path, 10, 4.6 if len(strategies) == 1 else 5.0, title) as figure:
         trials, time = figure.subplots(1, 2, sharey=True)
-        _panel(trials, shown, own, lambda row: row.trials)
-        _panel(time, shown, own, lambda row: row.elapsed_seconds / length)
+        _panel(trials, strategies, own, lambda row: row.trials)
+        _panel(time, strategies, own, lambda row: row.elapsed_seconds / length)
         trials.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         trials.set(xlabel="Trials", ylabel="Best validation accuracy so far")
         time.set_xlabel(f"Elapsed time ({unit})")
         bound_accuracy(trials)
-        if len(shown) > 1:
+        if len(strategies) > 1:
             handles = trials.get_legend_handles_labels()[0]
             legend_below(figure, handles, columns=min(3, len(handles)))
-
-
-def _shown(strategies: Mapping[str, Sequence[Standing]], own: str) -> list[str]:
-    """Return ``own`` and the best others by name, as many as have a panel elsewhere."""
-    others = sorted(
-        (name for name in strategies if name != own),
-        key=lambda name: -(strategies[name][-1].best_val_accuracy or 0.0),
-    )
-    return sorted([own, *others[: MOST_PANELS - 1]])
 
 
 def _panel(

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy
+from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan
 from tl_hpo.reporting.figures.style import FAINT, INK, PALETTE, drawing, legend_below
 from tl_hpo.reporting.records import Trial
 
@@ -99,25 +99,26 @@ def _distances(axes: Axes, trials: Sequence[Trial], points: Sequence[Point]) -> 
 
 
 def _accuracies(axes: Axes, trials: Sequence[Trial]) -> None:
-    scored = [
-        (trial.state, trial.number, trial.val_accuracy)
-        for trial in trials
-        if trial.val_accuracy is not None and trial.scored
-    ]
+    scored = [trial for trial in trials if trial.scored]
     for state, (marker, colour, label) in KINDS.items():
-        own = [(number, value) for its, number, value in scored if its == state]
+        own = [trial for trial in scored if trial.state == state]
         if own:
-            numbers, values = zip(*own, strict=True)
+            numbers, values = [t.number for t in own], [or_nan(t.val_accuracy) for t in own]
             axes.scatter(numbers, values, s=26, c=colour, marker=marker, label=label)
-    highest = list(accumulate((value for _, _, value in scored), max))
-    places = [number for _, number, _ in scored]
+    bests = list(accumulate(scored, _better))
+    places = [trial.number for trial in scored]
     if scored:  # the line goes on over failed trials
-        places, highest = [*places, trials[-1].number], [*highest, highest[-1]]
-    line = axes.step(places, highest, where="post", label="highest so far")[0]
+        places, bests = [*places, trials[-1].number], [*bests, bests[-1]]
+    values = [or_nan(best.val_accuracy) for best in bests]
+    line = axes.step(places, values, where="post", label="best so far")[0]
     line.set(color=INK, linewidth=1.4, zorder=0.9)  # behind the trials
     axes.set_ylabel("Validation accuracy")
     bound_accuracy(axes)
     _failures(axes, [trial.number for trial in trials if trial.state == "FAIL"])
+
+
+def _better(best: Trial, trial: Trial) -> Trial:
+    return trial if trial.rank > best.rank else best
 
 
 def _failures(axes: Axes, numbers: Sequence[int]) -> None:

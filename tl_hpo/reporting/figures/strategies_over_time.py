@@ -12,11 +12,8 @@ from tl_hpo.reporting.figures.accuracy_over_time import (
     panel,
     time_unit,
 )
-from tl_hpo.reporting.figures.style import colours, drawing, legend_below, shortened
+from tl_hpo.reporting.figures.style import drawing, legend_below, looks, shortened
 from tl_hpo.reporting.records import Epoch
-
-MOST_PANELS = 6
-"""More would not fit a page; the strategies with the highest accuracy are shown."""
 
 STRATEGY_COLOURS = ("#332288", "#882255", "#117733", "#999933", "#AA4499", "#44AA99")
 """Tol's muted colours: none of them stands for a step in the panels above."""
@@ -27,34 +24,23 @@ STYLES = ("-", "--", "-.")
 def draw(strategies: Mapping[str, Sequence[Epoch]], path: Path, title: str) -> None:
     """Draw a panel per strategy with its trials, and one with the highest so far of each.
 
-    ``strategies`` maps the name of a strategy to the epochs of its experiment, none of them empty.
+    ``strategies`` maps names of at most six experiments to their epochs, none of them empty.
     """
-    shown = _best_first(strategies)[:MOST_PANELS]
-    if len(shown) < len(strategies):
-        title += f" (the best {len(shown)} of {len(strategies)})"
-    names = sorted(shown)
+    names = list(strategies)
     everything = [epoch for name in names for epoch in strategies[name]]
     unit = time_unit(everything)
-    shades = colours(epoch.step for epoch in everything)
+    seen = looks(epoch.step for epoch in everything)
     with drawing(path, 9, 2.3 * (len(names) + 1) + 0.9, title) as figure:
         panels = figure.subplots(len(names) + 1, 1, sharex=True, sharey=True)
         for axes, name in zip(panels, names, strict=False):
-            panel(axes, strategies[name], shades, unit)
+            panel(axes, strategies[name], seen, unit)
             axes.set_title(shortened(name, 80), loc="left")
-        _overlay(panels[-1], {name: strategies[name] for name in names}, unit)
+        _overlay(panels[-1], strategies, unit)
         bound_accuracy(panels[-1])
         panels[-1].set_xlabel(f"Elapsed time ({unit[0]})")
         figure.supylabel("Validation accuracy", fontsize=11)
-        handles = legend_handles(everything, shades)
+        handles = legend_handles(everything, seen)
         legend_below(figure, handles, columns=min(3, len(handles)))
-
-
-def _best_first(strategies: Mapping[str, Sequence[Epoch]]) -> list[str]:
-    highest = {
-        name: max((e.val_accuracy for e in epochs if e.val_accuracy is not None), default=0.0)
-        for name, epochs in strategies.items()
-    }
-    return sorted(highest, key=lambda name: -highest[name])
 
 
 def _overlay(

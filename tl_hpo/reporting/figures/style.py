@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -22,6 +23,8 @@ INK = "#222222"
 FAINT = "#8a8a8a"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C2E")
 """Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too light."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*")
 
 TITLE_SIZE = 12.5
 TITLE_INCHES = 0.06
@@ -103,10 +106,29 @@ def line_inches(text: str, size: float) -> float:
     return (text.count("\n") + 1) * size * 1.25 / POINTS_PER_INCH
 
 
-def colours(names: Iterable[str]) -> Mapping[str, str]:
-    """Give each name a colour, in order of first appearance; they repeat after seven."""
+@dataclass(frozen=True)
+class Look:
+    """What tells a line from others."""
+
+    colour: str
+    marker: str
+
+    @property
+    def size(self) -> float:
+        """Size of the marker in points: of a dot less than of what has a shape to be seen."""
+        return 3.0 if self.marker == MARKERS[0] else 3.8
+
+
+def looks(names: Iterable[str]) -> Mapping[str, Look]:
+    """Give each name a look of its own, in order of first appearance.
+
+    The colours come again after seven, with other markers; all repeats after 63.
+    """
     distinct = dict.fromkeys(names)
-    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(distinct)}
+    return {
+        name: Look(PALETTE[index % len(PALETTE)], MARKERS[index // len(PALETTE) % len(MARKERS)])
+        for index, name in enumerate(distinct)
+    }
 
 
 def log_axis(axes: Axes) -> None:

@@ -238,7 +238,7 @@ def _proposer_of(
         if value != default[name]:
             raise UserError(
                 f"sampler.{name} must be {default[name]} with sampler.kernel=mixed, got {value}; "
-                "leave it out or set sampler.kernel=gpyopt"
+                "leave it out or set sampler=gpyopt_plain, which has GPyOpt's own kernel"
             )
     return MixedProposer(cost_exponent=cost_exponent)
 
