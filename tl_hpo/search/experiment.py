@@ -54,7 +54,7 @@ __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan"]
 
 logger = logging.getLogger(__name__)
 
-RECORDING = 0.1  # of the time that bringing the files up to date may take while trials run
+RECORDING = 0.03  # of the time that bringing the files up to date may take while trials run
 
 
 class Experiment:
