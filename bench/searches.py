@@ -29,7 +29,7 @@ from bench.searches_figures import draw_all
 from bench.searches_tables import write_all
 
 TABLE = Path(__file__).parent / "table.parquet"
-FIGURES = Path("docs/figures/searches")
+FIGURES = Path("runs/searches")  # not those of docs, which a quick look must not replace
 KEPT = Path("runs/.searches")
 
 
