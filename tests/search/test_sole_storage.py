@@ -59,10 +59,19 @@ def read_by_optuna(path, name="s"):
     return trials
 
 
+def known(trials, seconds):
+    """Return trials without what running ones have reached, where the database may wait for it."""
+    for trial in trials:
+        if seconds and not trial.state.is_finished():
+            trial.intermediate_values = {}
+    return trials
+
+
 @settings(max_examples=25, deadline=None)
-@given(ACTIONS, st.integers(1, 5))
-def test_what_is_remembered_is_what_optuna_reads(actions, at_once):
-    with TemporaryDirectory() as folder:
+@given(ACTIONS, st.integers(1, 5), st.sampled_from([0.0, 3600.0]))
+def test_what_is_remembered_is_what_optuna_reads(actions, at_once, seconds):
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tl_hpo.search.sole_storage.SECONDS", seconds)
         path = Path(folder) / "study.db"
         storage = open_storage(path)
         study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
@@ -70,7 +79,7 @@ def test_what_is_remembered_is_what_optuna_reads(actions, at_once):
             with committed_together(study):
                 for action in actions[begin : begin + at_once]:
                     act(study, *action)
-            assert study.trials == read_by_optuna(path)
+            assert known(study.trials, seconds) == known(read_by_optuna(path), seconds)
         for trial in study.trials:
             assert storage.get_trial(trial._trial_id) == trial
         storage.engine.dispose()
@@ -113,3 +122,27 @@ def test_lists_that_were_given_out_stay_as_they_were(tmp_path):
     assert before[0].user_attrs == {}
     assert before[0].intermediate_values == {}
     assert before[0].state == TrialState.RUNNING
+
+
+def test_what_a_trial_has_reached_is_written_now_and_then_and_before_it_ends(tmp_path, monkeypatch):
+    path = tmp_path / "study.db"
+    study = optuna.create_study(study_name="s", storage=open_storage(path))
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def stored():
+        return read_by_optuna(path)[0].intermediate_values
+
+    trial = study.ask()
+    trial.report(0.1, 1)
+    trial.report(0.2, 2)
+    assert stored() == {1: 0.1}
+    assert study.trials[0].intermediate_values == {1: 0.1, 2: 0.2}  # a pruner sees all
+    now[0] += 1.5
+    trial.report(0.3, 3)
+    assert stored() == {1: 0.1, 2: 0.2, 3: 0.3}
+    trial.report(0.4, 4)
+    study.tell(trial, 0.4)
+    assert stored() == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        study._storage.set_trial_intermediate_value(trial._trial_id, 5, 0.5)

@@ -7,6 +7,7 @@ database holds the same, and any Optuna reads it.
 
 import copy
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
@@ -15,8 +16,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import TrialIntermediateValueModel as _Reached
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+SECONDS = 1.0  # that what a running trial has reached may wait to be written
 
 
 def committed_together(study: optuna.Study) -> Any:
@@ -36,6 +41,8 @@ class SoleStorage(_CachedStorage):
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
         self.engine = backend.engine
+        self._unwritten: dict[int, dict[int, float]] = {}  # what running trials have reached
+        self._due = 0.0
         self._known: set[int] = set()  # studies whose trials have all been read
         self._sessions = scoped_session(sessionmaker(bind=backend.engine, class_=_Session))
         backend.scoped_session = cast(Any, self._sessions)
@@ -101,13 +108,31 @@ class SoleStorage(_CachedStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Set what a trial has reached at a step."""
-        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        """Set what a trial has reached at a step; the database has it within `SECONDS` or so."""
+        with self._lock:
+            trial = self._remembered(trial_id)
+            if trial is None or trial.state.is_finished():  # the database knows what to say
+                super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+                return
+            self._unwritten.setdefault(trial_id, {})[step] = intermediate_value
 
         def change(trial: FrozenTrial) -> None:
             trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
 
         self._remember(trial_id, change)
+        if time.monotonic() >= self._due:
+            self._write_values(list(self._unwritten))
+
+    def _write_values(self, trial_ids: Sequence[int]) -> None:
+        """Write what trials have reached: of one that is interrupted before, it does not count."""
+        with self.together():
+            session = self._sessions()
+            for trial_id in trial_ids:
+                values = self._unwritten.pop(trial_id, {})
+                before = _Reached.trial_id == trial_id, _Reached.step.in_(list(values))
+                session.execute(delete(_Reached).where(*before))
+                session.execute(insert(_Reached), [_row(trial_id, *v) for v in values.items()])
+        self._due = time.monotonic() + SECONDS
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute."""
@@ -127,6 +152,8 @@ class SoleStorage(_CachedStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Set the state, and the values of a trial that is over."""
+        if trial_id in self._unwritten:
+            self._write_values([trial_id])
         changed = super().set_trial_state_values(trial_id, state, values)
         trial = self._backend.get_trial(trial_id)  # with the times, which the database sets
         with self._lock:
@@ -165,6 +192,16 @@ class _Session(Session):
     def close(self) -> None:
         if not self.held:
             super().close()
+
+
+def _row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    stored, kind = _Reached.intermediate_value_to_stored_repr(value)
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": stored,
+        "intermediate_value_type": kind,
+    }
 
 
 def _stored(value: Any) -> Any:
