@@ -4,10 +4,12 @@ Nothing heavy is imported here: measurements have processes of their own, see `b
 """
 
 import argparse
+import logging
 import shlex
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,16 @@ def add_common(parser: argparse.ArgumentParser, models: Sequence[str] = MODELS) 
         help="timm models, each with imagenet, random (default) or a file as its weights "
         f"(default: {' '.join(models)})",
     )  # fmt: skip
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what a search tells on its way from the terminal."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def positive(text: str) -> int:

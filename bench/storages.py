@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from bench.common import REPOSITORY, make_parser, positive, print_header, say
+from bench.common import REPOSITORY, make_parser, positive, print_header, quiet, say
 from bench.common import table as markdown
 from bench.simulated import EPOCHS, Threads, Waiting, waiting_plan
 from tl_hpo.search.experiment import Experiment
@@ -36,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     options = _parse(arguments)
     print_header("storages", arguments, "cpu")
-    logging.disable(logging.INFO)
     sys.path.insert(0, str(REPOSITORY / "tests"))
     from postgresql_server import server  # the tests' own
 
@@ -44,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with server(fsync=True) if POSTGRESQL in options.storages else nullcontext("") as url:
         for storage in options.storages:
             for clients in options.clients:
-                took = _measure(storage, clients, options.trials, url)
+                with quiet():
+                    took = _measure(storage, clients, options.trials, url)
                 rate = options.trials / took
                 say(f"{storage}, {clients} clients: {rate:.1f} trials/s")
                 rows.append({

@@ -12,7 +12,6 @@ With `--drivers` above 1, that many processes share the workers and a PostgreSQL
 """
 
 import argparse
-import logging
 import tempfile
 import threading
 import time
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import make_parser, positive, print_header, say
+from bench.common import make_parser, positive, print_header, quiet, say
 from bench.common import table as markdown
 from bench.simulated import Threads, Waiting, waiting_plan
 from tl_hpo.search.experiment import Experiment
@@ -34,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     options = _parse(arguments)
     print_header("thousand", arguments, "cpu")
-    logging.disable(logging.INFO)
     rows = []
     for workers in options.workers:
-        rows.append(_measure(workers, options.seconds, options.sampler))
+        with quiet():
+            rows.append(_measure(workers, options.seconds, options.sampler))
         say(f"{workers} workers: busy {rows[-1]['busy']:.2f}")
     print(markdown(rows))
 

@@ -10,7 +10,6 @@ Trials wait without computing, so that four workers need no four cores.
 """
 
 import argparse
-import logging
 import math
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import make_parser, positive, print_header, say
+from bench.common import make_parser, positive, print_header, quiet, say
 from bench.common import table as markdown
 from bench.simulated import Waiting, waiting_plan, waiting_setup
 from tl_hpo.search.executors.local import ProcessExecutor
@@ -35,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     options = _parse(arguments)
     print_header("throughput", arguments, "cpu")
-    logging.disable(logging.INFO)
-    rows = [_measure(s, n, options) for s in options.seconds for n in options.workers]
+    with quiet():
+        rows = [_measure(s, n, options) for s in options.seconds for n in options.workers]
     print(markdown(rows))
 
 

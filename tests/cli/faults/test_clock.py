@@ -37,7 +37,7 @@ def clock(tmp_path):
 @pytest.mark.slow
 def test_a_clock_that_jumps_back(start, experiment, is_whole, run_folder, completed, until, clock):
     environment, set_back = clock
-    arguments = [*experiment(5, 3), "executor=inline"]
+    arguments = [*experiment(12, 4), "executor=inline"]
     process = start("optimize.py", *arguments, **environment)
     until(process, lambda: completed() >= 1)
     set_back(3)
@@ -49,7 +49,7 @@ def test_a_clock_that_jumps_back(start, experiment, is_whole, run_folder, comple
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
 
-    is_whole(run_folder, 5, 3)
+    is_whole(run_folder, 12, 4)
     began = [datetime.fromisoformat(row["started"]) for row in read_csv(run_folder / "trials.csv")]
     assert (began[0] - began[-1]).days >= 9  # the clock did jump
     elapsed = [float(row["elapsed_seconds"]) for row in read_csv(run_folder / "curves.csv")]
