@@ -70,7 +70,7 @@ def test_a_database_that_is_gone_comes_from_its_backup(command, experiment, is_w
 def test_damage_that_is_done_while_trials_run(
     command, experiment, is_whole, run_folder, completed, meanwhile
 ):
-    arguments = experiment(4, 2)
+    arguments = experiment(12, 2)
     with meanwhile(lambda: completed() > 0, lambda: with_noise_within(run_folder / "study.db")):
         outcome = command("optimize", *arguments)
     assert outcome.code == 2, outcome.out + outcome.err
@@ -79,7 +79,7 @@ def test_damage_that_is_done_while_trials_run(
     outcome = command("optimize", *arguments)
     assert outcome.code == 0, outcome.err
     assert "kept as study.damaged-1.db" in outcome.out
-    is_whole(run_folder, 4, 2)
+    is_whole(run_folder, 12, 2)
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_database_that_another_program_holds(
 ):
     for module in ("study", "backup"):
         monkeypatch.setattr(f"tl_hpo.search.{module}.WAIT_SECONDS", 0.5)
-    arguments = experiment()
+    arguments = experiment(12, 2)
     if not begun:
         assert command("optimize", *arguments, BRIEFLY).code == 0
     release, held = threading.Event(), threading.Event()
@@ -129,7 +129,7 @@ def test_a_database_that_another_program_holds(
     assert "no other program may hold the study.db" in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert command("optimize", *arguments).code == 0
-    is_whole(run_folder)
+    is_whole(run_folder, 12, 2)
 
 
 @pytest.mark.slow
