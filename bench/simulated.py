@@ -62,7 +62,7 @@ class Waiting:
         return result
 
 
-class Threads:
+class Threads(Waiting):
     """Runs trials that wait in the threads that the search has for its workers.
 
     Args:
@@ -72,8 +72,8 @@ class Threads:
     """
 
     def __init__(self, seconds: float, workers: int) -> None:
+        super().__init__(seconds)
         self.workers = workers
-        self.run = Waiting(seconds).run
 
     def stop(self) -> None:
         """Do nothing: trials end by themselves."""

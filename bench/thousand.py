@@ -6,9 +6,6 @@
 | wanted | trials that they would end per second if each got its next one at once |
 | trials/s | that they ended, once all of them were at work |
 | busy | share of their time that they spent on trials |
-| s per trial | of the driver's, proposing and recording: its limit is the inverse |
-
-With `--drivers` above 1, that many processes share the workers and a PostgreSQL database.
 """
 
 import argparse
@@ -55,19 +52,18 @@ class _Watched(Threads):
 
     def __init__(self, seconds: float, workers: int) -> None:
         super().__init__(seconds, workers)
-        self._waiting = Waiting(seconds)
         self._guard = threading.Lock()
         self.begun: list[float] = []
         self.ended: list[float] = []
-        self.run = self._run
 
-    def _run(
+    def run(
         self, overrides: Sequence[str], folder: Path, report: Report, keep_model: KeepModel
     ) -> TrialResult:
+        """Run one trial."""
         with self._guard:
             self.begun.append(time.monotonic())
         try:
-            return self._waiting.run(overrides, folder, report, keep_model)
+            return super().run(overrides, folder, report, keep_model)
         finally:
             with self._guard:
                 self.ended.append(time.monotonic())
