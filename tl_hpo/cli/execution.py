@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.errors import UserError, unknown
+from tl_hpo.errors import unknown
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.executors.local import ProcessExecutor
 from tl_hpo.search.executors.ray_connection import connect
@@ -89,7 +89,7 @@ def _ray(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -
 
         if _on_cpu(config) and wanted["gpus"] == AUTO:
             wanted["gpus"] = 0
-        share = make_share(connection.nodes(), **wanted, together=_together(config))
+        share = make_share(connection.nodes(), **wanted, together=config.trainer.devices)
         machine = _machine(runner, on_cpu=not share.gpus, alone=share.workers == 1)
         folder = settings["store_dir"] or config.store.dir
         machine["config"]["store"]["dir"] = str(Path(folder).absolute())
@@ -109,7 +109,7 @@ def _slurm(
     if _on_cpu(config):
         wanted = replace(wanted, gpus_per_node=0)
     elif wanted.gpus_per_node:  # null leaves them to executor.additional
-        wanted = replace(wanted, gpus_per_node=max(wanted.gpus_per_node, _together(config)))
+        wanted = replace(wanted, gpus_per_node=max(wanted.gpus_per_node, config.trainer.devices))
     arguments = _machine(runner, on_cpu=wanted.gpus_per_node == 0, alone=False)
     machine = arguments["config"]
     machine["store"]["dir"] = wanted.store_dir or machine["store"]["dir"]
@@ -123,14 +123,6 @@ def _slurm(
 def _check_options(settings: Mapping[str, Any], known: set[str]) -> None:
     for key in settings.keys() - known - {"kind"}:
         raise unknown("executor", key, sorted(known))
-
-
-def _together(config: DictConfig) -> int:
-    """Return the number of devices that train one trial together."""
-    devices = config.trainer.devices
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        raise UserError(f"trainer.devices must be an integer of at least 1, got {devices!r}.")
-    return devices
 
 
 def _on_cpu(config: DictConfig) -> bool:

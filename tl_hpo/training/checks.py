@@ -10,7 +10,7 @@ from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of
 from tl_hpo.training.batches import check_shares
-from tl_hpo.training.devices import check_accelerator, check_devices, resolve_precision
+from tl_hpo.training.devices import check_accelerator, check_count, check_devices, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
 from tl_hpo.training.phases import check_phase, make_optimizer
 from tl_hpo.training.worker import reuses
@@ -24,6 +24,7 @@ def check_config(config: DictConfig, *, here: bool = True) -> None:
     ``here`` is False for a trial of another machine, whose devices are not known.
     """
     _check_numbers(config)
+    check_count(config.trainer.devices)
     if here:
         check_accelerator(config.trainer.accelerator)
         check_devices(config.trainer.accelerator, config.trainer.devices)

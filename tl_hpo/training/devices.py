@@ -31,13 +31,17 @@ def check_accelerator(accelerator: Any) -> None:
         )
 
 
-def check_devices(accelerator: str, devices: Any) -> None:
+def check_count(devices: Any) -> None:
+    """Raise UserError for what is no number of devices, on any machine."""
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise UserError(f"trainer.devices must be an integer of at least 1, got {devices!r}.")
+
+
+def check_devices(accelerator: str, devices: int) -> None:
     """Raise UserError for a number of devices that this machine has not got.
 
     Of the CPU, several are so many processes: for trying out.
     """
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        raise UserError(f"trainer.devices must be an integer of at least 1, got {devices!r}.")
     if accelerator != "cpu" and devices > max(1, count_gpus()):
         raise UserError(
             f"trainer.devices must be at most the {count_gpus()} GPUs that torch finds here, got "
