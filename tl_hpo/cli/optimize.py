@@ -18,6 +18,7 @@ from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
+from tl_hpo.cli.watching import draws_live, watched
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
@@ -73,6 +74,7 @@ def optimize(config: DictConfig) -> None:
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
     if not isinstance(config.audit, bool):
         raise UserError(f"audit must be true or false, got {config.audit!r}; leave it out.")
+    draws_live(config)
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
     begun = _continue_or_begin(config, plan.strategy, folder, held, shared)
@@ -88,8 +90,11 @@ def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) ->
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
-    with closing(make_executor(config, runner, folder)) as executor:
-        experiment = Experiment(plan, runner, shared, executor)
+    with (
+        closing(make_executor(config, runner, folder)) as executor,
+        watched(config, plan, executor.workers) as watcher,
+    ):
+        experiment = Experiment(plan, runner, shared, executor, watcher)
         best = experiment.run()
     with waiting_lock(folder / REPORT_LOCK):  # others of the experiment find it done
         _report(experiment, runner, best, data.table.synthetic)
