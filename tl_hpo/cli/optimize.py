@@ -46,6 +46,7 @@ from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
+from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.worker import TrialData
@@ -77,6 +78,7 @@ def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) ->
     draws_live(config)
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
+    open_logger(config.logger)
     begun = _continue_or_begin(config, plan.strategy, folder, held, shared)
     data = runner.data(possible)
     if begun:
