@@ -197,7 +197,7 @@ def test_a_store_that_cannot_be_reached_is_told_without_its_password(unused_url,
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = unused_url("").replace("://", "://me:secret-word@").rstrip("/")
     config = settings("mlflow", tracking_uri=uri, experiment="x")
-    with pytest.raises(UserError, match="logger.tracking_uri must be a store") as caught:
+    with pytest.raises(UserError, match=r"logger\.tracking_uri must be a store") as caught:
         open_logger(config.logger)
     assert "secret-word" not in str(caught.value)
 
