@@ -15,7 +15,7 @@ from tl_hpo.overrides import override
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
-MACHINE = ("trainer", "store", "reuse")  # how and where it is computed, with the same results
+MACHINE = ("trainer", "store", "reuse", "logger")  # how and where it is computed, and watched
 # Of a dataset: where it comes from when it is absent; which images it has does not depend on that.
 OF_FETCHING = ("download", "url", "sha256")
 _FETCHING = frozenset(f"dataset.{key}" for key in OF_FETCHING)

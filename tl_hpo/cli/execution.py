@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from tl_hpo.cli.watching import draws_live
 from tl_hpo.errors import unknown
 from tl_hpo.search.executors.base import Executor, Inline
 from tl_hpo.search.executors.local import ProcessExecutor
@@ -66,7 +67,8 @@ def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner)
 
     def setup(slot: Slot) -> Setup:
         n_slots = len(slots)
-        machine = _machine(runner, on_cpu=not slot.devices, alone=n_slots == 1)
+        bars = n_slots == 1 and not draws_live(config)
+        machine = _machine(runner, on_cpu=not slot.devices, bars=bars)
         return _setup(machine, 1 / n_slots, slot.share)
 
     return ProcessExecutor(setup, slots)
@@ -90,7 +92,8 @@ def _ray(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner) -
         if _on_cpu(config) and wanted["gpus"] == AUTO:
             wanted["gpus"] = 0
         share = make_share(connection.nodes(), **wanted, together=config.trainer.devices)
-        machine = _machine(runner, on_cpu=not share.gpus, alone=share.workers == 1)
+        bars = share.workers == 1 and not draws_live(config)
+        machine = _machine(runner, on_cpu=not share.gpus, bars=bars)
         folder = settings["store_dir"] or config.store.dir
         machine["config"]["store"]["dir"] = str(Path(folder).absolute())
         setup = _setup(machine, 1 / share.per_node, min(share.gpus, 1.0) or 1.0)
@@ -110,7 +113,7 @@ def _slurm(
         wanted = replace(wanted, gpus_per_node=0)
     elif wanted.gpus_per_node:  # null leaves them to executor.additional
         wanted = replace(wanted, gpus_per_node=max(wanted.gpus_per_node, config.trainer.devices))
-    arguments = _machine(runner, on_cpu=wanted.gpus_per_node == 0, alone=False)
+    arguments = _machine(runner, on_cpu=wanted.gpus_per_node == 0, bars=False)
     machine = arguments["config"]
     machine["store"]["dir"] = wanted.store_dir or machine["store"]["dir"]
     machine["reuse"] = memory_of(machine["reuse"], wanted.mem_gb)
@@ -129,14 +132,17 @@ def _on_cpu(config: DictConfig) -> bool:
     return bool(config.trainer.accelerator == CPU)
 
 
-def _machine(runner: LocalRunner, *, on_cpu: bool, alone: bool) -> dict[str, Any]:
-    """Return the runner's settings for one of the processes that run trials."""
+def _machine(runner: LocalRunner, *, on_cpu: bool, bars: bool) -> dict[str, Any]:
+    """Return the runner's settings for one of the processes that run trials.
+
+    Without ``bars`` it draws none, for those of several processes, or those under a table, would
+    write over each other.
+    """
     arguments = runner.arguments
     trainer = arguments["config"]["trainer"]
     if on_cpu:
         trainer["accelerator"] = CPU
-    if not alone:
-        trainer["progress"] = False  # bars of several processes write over each other
+    trainer["progress"] = trainer["progress"] and bars
     return arguments
 
 

@@ -18,6 +18,7 @@ from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
+from tl_hpo.cli.watching import draws_live, watched
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
@@ -45,6 +46,7 @@ from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
+from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.worker import TrialData
@@ -73,8 +75,10 @@ def optimize(config: DictConfig) -> None:
 def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) -> None:
     if not isinstance(config.audit, bool):
         raise UserError(f"audit must be true or false, got {config.audit!r}; leave it out.")
+    draws_live(config)
     runner, plan, possible = make_plan(config, folder)
     searched, held = held_fixed(plan.strategy, plan.fixed)
+    open_logger(config.logger)
     begun = _continue_or_begin(config, plan.strategy, folder, held, shared)
     data = runner.data(possible)
     if begun:
@@ -88,8 +92,11 @@ def _optimize(config: DictConfig, folder: Path, shared: SharedStorage | None) ->
     logger.info("Searched: %s", ", ".join(searched) or "nothing")
     if held:
         logger.info("Held fixed by the command line: %s", ", ".join(held))
-    with closing(make_executor(config, runner, folder)) as executor:
-        experiment = Experiment(plan, runner, shared, executor)
+    with (
+        closing(make_executor(config, runner, folder)) as executor,
+        watched(config, plan, executor.workers) as watcher,
+    ):
+        experiment = Experiment(plan, runner, shared, executor, watcher)
         best = experiment.run()
     with waiting_lock(folder / REPORT_LOCK):  # others of the experiment find it done
         _report(experiment, runner, best, data.table.synthetic)

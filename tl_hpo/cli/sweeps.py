@@ -1,4 +1,4 @@
-"""The file in which Hydra keeps what a sweep was told, without passwords."""
+"""The files in which Hydra keeps what it was told, without passwords."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from tl_hpo.files import write_text
 from tl_hpo.passwords import hide
 
 SWEEP_FILE = "multirun.yaml"
+JOB_FOLDER = ".hydra"
 
 _written: set[Path] = set()
 
@@ -27,9 +28,19 @@ def hide_passwords() -> None:
     """Take the passwords out of the files of this process's sweeps."""
     for path in _written:
         if path.is_file():
-            told = path.read_text(encoding="utf-8")
-            if hide(told) != told:
-                write_text(path, hide(told))
+            _hide_in(path)
+
+
+def hide_passwords_of_job(folder: Path) -> None:
+    """Take the passwords out of what Hydra has kept of the job in ``folder``."""
+    for path in (folder / JOB_FOLDER).glob("*.yaml"):
+        _hide_in(path)
+
+
+def _hide_in(path: Path) -> None:
+    told = path.read_text(encoding="utf-8")
+    if hide(told) != told:
+        write_text(path, hide(told))
 
 
 def refuse_passwords_for_launchers(arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from tl_hpo.cli.entry import run_folder
 from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
+from tl_hpo.cli.sweeps import hide_passwords, hide_passwords_of_job
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.errors import UserError
@@ -13,6 +14,7 @@ from tl_hpo.memory import in_words, is_short
 from tl_hpo.overrides import key_of
 from tl_hpo.training.batches import half_batch
 from tl_hpo.training.checks import check_config
+from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import MODEL_FOLDER, TrialResult
 from tl_hpo.training.trial import input_size, run_trial
 from tl_hpo.training.worker import Worker
@@ -23,8 +25,11 @@ logger = logging.getLogger(__name__)
 def train(config: DictConfig) -> TrialResult:
     """Run the trial that ``config`` describes and tell its result."""
     folder = run_folder()
+    hide_passwords()
+    hide_passwords_of_job(folder)
     refuse_unfollowed_settings([key_of(text) for text in command_line()])
     check_config(config)
+    open_logger(config.logger)
     worker = Worker(config)
     data = worker.data(config, input_size(config))
     write_split(folder / "split.csv", data.table, data.split)

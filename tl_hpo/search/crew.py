@@ -9,6 +9,7 @@ loop.
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from tl_hpo.search.executors.base import Executor, Inline, StoppedError
 from tl_hpo.search.proposing import Offer, describe_end, propose
@@ -48,17 +49,17 @@ class _Crew:
         """Let every worker work in a thread of its own, and wait for them."""
         self._at_work = self._executor.workers
         for number in range(self._executor.workers):
-            name = f"worker {number}"
-            threading.Thread(target=self._guarded, name=name, daemon=True).start()
+            work = partial(self._guarded, number)
+            threading.Thread(target=work, name=f"worker {number}", daemon=True).start()
         self._wait()
         if self._errors:
             raise self._errors[0]
 
-    def work(self) -> None:
-        """Run one trial after another until there is no more to do."""
+    def work(self, worker: int = 0) -> None:
+        """Run one trial after another, as this worker, until there is no more to do."""
         while (offer := self._next()) is not None:
             try:
-                run_trial(offer.step, offer.trial, offer.overrides)
+                run_trial(offer.step, offer.trial, offer.overrides, worker)
             except StoppedError:
                 return
             finally:
@@ -85,9 +86,9 @@ class _Crew:
                 self._changed.wait(poll_seconds(self._steps[0].study))
         return None
 
-    def _guarded(self) -> None:
+    def _guarded(self, worker: int) -> None:
         try:
-            self.work()
+            self.work(worker)
         except BaseException as error:  # raised again in the thread that waits
             self._errors.append(error)
             self._stop()

@@ -48,6 +48,7 @@ from tl_hpo.search.study import (
     stored_trials,
 )
 from tl_hpo.search.warm_file import WARM_FILE, read_known_images, write_warm_start
+from tl_hpo.search.watching import UNWATCHED, Watcher
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
 __all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan"]
@@ -66,6 +67,7 @@ class Experiment:
         runner: describes the trials.
         executor: runs them; by default the runner does, one after another.
         storage: of the studies; by default ``study.db`` in the run folder.
+        watcher: told what happens.
 
     Attributes:
         studies: of the search, by name, in the order of their steps; a step has one, or one for
@@ -81,10 +83,12 @@ class Experiment:
         runner: Runner,
         storage: BaseStorage | None = None,
         executor: Executor | None = None,
+        watcher: Watcher = UNWATCHED,
     ) -> None:
         self.plan = plan
         self.runner = runner
         self.executor = executor or Inline(runner)
+        self.watcher = watcher
         self.studies: dict[str, optuna.Study] = {}
         plan.folder.mkdir(parents=True, exist_ok=True)
         self._database = None if storage else plan.folder / STUDY_FILE
@@ -224,6 +228,7 @@ class Experiment:
             seed=seed,
             others=lambda: self._others(step),
             ended=self.endings.note,
+            watcher=self.watcher,
         )
 
     def _others(self, step: Step) -> list[optuna.Study]:
@@ -237,6 +242,7 @@ class Experiment:
 
     def _tell_beginning(self, run: StepRun) -> None:
         self.endings.forget(run.name)
+        self.watcher.step_begun(run.name, run.n_trials)
         done = len(finished(run.study))
         already = f", {done} of them done before" if done else ""
         trials = "1 trial" if run.n_trials == 1 else f"{run.n_trials} trials"
@@ -289,6 +295,7 @@ class Experiment:
             limits=Limits(self.plan.limits.max_hours),
             listed=self.repeating.overrides,
             ended=self.endings.note,
+            watcher=self.watcher,
         )
         self._tell_beginning(run)
         run_steps([run], self.executor)
@@ -392,6 +399,7 @@ class Experiment:
         write_curves(folder / "curves.csv", trials)
         self.repeating.write(folder / "repeats.csv")
         best = self.best()
+        self.watcher.recorded(trials, best, self._clock())
         if best is not None:
             name, trial = best
             model = self.trial_folder(name, trial.number)

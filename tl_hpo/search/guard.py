@@ -14,7 +14,7 @@ from tl_hpo.files import write_text
 
 CONFIG_FILE = "config.yaml"
 # Where results go, and how and where they are computed.
-_IRRELEVANT = ("runs_dir", "name", "hydra", "audit", "executor", "study", *MACHINE)
+_IRRELEVANT = ("runs_dir", "name", "hydra", "audit", "progress", "executor", "study", *MACHINE)
 _BUDGETS = ("max_hours",)  # of the search: an experiment may go on for longer
 _SHOWN = 5
 

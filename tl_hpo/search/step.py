@@ -13,6 +13,7 @@ from tl_hpo.search.executors.base import Executor
 from tl_hpo.search.limits import Limits
 from tl_hpo.search.runner import Runner
 from tl_hpo.search.space import SearchSpace
+from tl_hpo.search.watching import UNWATCHED, Watcher
 from tl_hpo.training.result import TrialResult
 
 
@@ -36,6 +37,7 @@ class StepRun:
         others: studies of the search, not of this step, whose scores its trials may be told.
         listed: overrides by number where a step has a list of trials, not a search space.
         ended: called when the step ends before it has all its trials.
+        watcher: told what becomes of its trials.
     """
 
     name: str
@@ -57,6 +59,7 @@ class StepRun:
     others: Callable[[], Sequence[optuna.Study]] = tuple
     listed: Callable[[int], Sequence[str]] | None = None
     ended: Callable[[Ending], None] = lambda _: None
+    watcher: Watcher = UNWATCHED
 
 
 def make_clock(before: float) -> Callable[[], float]:

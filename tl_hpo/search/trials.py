@@ -4,7 +4,7 @@ import copy
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -20,6 +20,7 @@ from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
+from tl_hpo.search.watching import BegunTrial
 from tl_hpo.training.result import EpochRecord, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,11 @@ HALVED = "half the batch, for lack of memory"
 _CURVE_KEYS = ("phase", "epoch", "train_loss", "val_loss", "val_accuracy")
 
 
-def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
+def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str], worker: int = 0) -> None:
     """Train one trial, whatever becomes of it, and tell the study.
+
+    Args:
+        worker: number of the worker that waits for it.
 
     Raises:
         UserError: the configuration cannot work.
@@ -42,9 +46,10 @@ def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
                 trial.set_user_attr(OVERRIDES, list(overrides))
                 trial.set_user_attr(SETTINGS, step.runner.settings(overrides))
             step.changed()
-        curve: list[dict[str, Any]] = []
+        attempt = _Attempt(step, trial, worker)
+        curve = attempt.curve
         try:
-            result = _result_of(step, trial, overrides, curve)
+            result = _result_of(attempt, overrides)
         except (UserError, StoppedError, KeyboardInterrupt):
             _tell(step, trial, lambda: wait_again(step.study, trial))
             raise
@@ -53,6 +58,30 @@ def run_trial(step: StepRun, trial: Trial, overrides: Sequence[str]) -> None:
             _tell(step, trial, lambda: _fail(step, trial, failed, curve))
         else:
             _tell(step, trial, lambda: _finish(step, trial, result, curve))
+        finally:
+            step.watcher.trial_ended(worker)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A trial that is run, again where it must be.
+
+    Attributes:
+        curve: rows of its epochs.
+
+    """
+
+    step: StepRun
+    trial: Trial
+    worker: int
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    def begin(self, overrides: Sequence[str]) -> None:
+        """Begin it, or begin it anew."""
+        self.curve.clear()
+        settings = self.trial.user_attrs[SETTINGS]
+        begun = BegunTrial(self.step.name, self.trial.number, settings, overrides)
+        self.step.watcher.trial_begun(self.worker, begun)
 
 
 def _tell(step: StepRun, trial: Trial, end: Callable[[], None]) -> None:
@@ -68,17 +97,16 @@ def _tell(step: StepRun, trial: Trial, end: Callable[[], None]) -> None:
         step.changed()
 
 
-def _result_of(
-    step: StepRun, trial: Trial, overrides: Sequence[str], curve: list[dict[str, Any]]
-) -> TrialResult:
+def _result_of(attempt: _Attempt, overrides: Sequence[str]) -> TrialResult:
     """Run a trial, once more with half the batch where memory is not enough.
 
     Raises:
         MemoryShortError: it is not enough for that either.
 
     """
+    step, trial = attempt.step, attempt.trial
     try:
-        return _run(step, trial, overrides, curve)
+        return _run(attempt, overrides)
     except MemoryShortError as error:
         short = error
     half = step.runner.halved(overrides)
@@ -94,7 +122,7 @@ def _result_of(
     with step.lock:
         trial.set_user_attr(OVERRIDES, fewer)
     try:
-        result = _run(step, trial, fewer, curve)
+        result = _run(attempt, fewer)
     except MemoryShortError as error:
         raise MemoryShortError(
             f"out of memory, also with half the batch ({batch}): {error}",
@@ -103,19 +131,18 @@ def _result_of(
     return replace(result, reason="; ".join(filter(None, [result.reason, HALVED])))
 
 
-def _run(
-    step: StepRun, trial: Trial, overrides: Sequence[str], curve: list[dict[str, Any]]
-) -> TrialResult:
-    """Run a trial, again where its worker dies, and note its epochs in ``curve``."""
+def _run(attempt: _Attempt, overrides: Sequence[str]) -> TrialResult:
+    """Run a trial, again where its worker dies, and note its epochs."""
+    step, trial = attempt.step, attempt.trial
     folder = step.folder(trial.number)
     deaths = 0
     while True:
-        curve.clear()
+        attempt.begin(overrides)
         try:
             return step.executor.run(
                 overrides,
                 folder,
-                _reporter(step, trial, curve),
+                _reporter(attempt),
                 lambda result: _keeps(step, trial.number, result),
             )
         except WorkerDiedError as error:
@@ -123,6 +150,7 @@ def _run(
             if deaths == MAX_DEATHS:
                 raise
             logger.warning("%s trial %d runs again: %s", step.name, trial.number, error)
+            step.watcher.worker_died(attempt.worker)
 
 
 def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:
@@ -130,16 +158,17 @@ def _keeps(step: StepRun, number: int, result: TrialResult) -> bool:
         return step.keep_model(number, result)
 
 
-def _reporter(
-    step: StepRun, trial: Trial, curve: list[dict[str, Any]]
-) -> Callable[[EpochRecord], bool]:
+def _reporter(attempt: _Attempt) -> Callable[[EpochRecord], bool]:
+    step, trial = attempt.step, attempt.trial
+
     def report(record: EpochRecord) -> bool:
+        step.watcher.epoch_ended(attempt.worker, record)
         with step.lock:
             return note(record)
 
     def note(record: EpochRecord) -> bool:
         row = {key: asdict(record)[key] for key in _CURVE_KEYS}
-        curve.append(row | {"elapsed_seconds": round(step.clock(), 3)})
+        attempt.curve.append(row | {"elapsed_seconds": round(step.clock(), 3)})
         if record.number == 1:
             trial.set_user_attr(MAJORITY_SHARE, record.majority_share)
         values[record.step] = record.objective

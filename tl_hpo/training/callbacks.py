@@ -76,10 +76,15 @@ class BestEpoch(L.Callback):
         self._patience = patience
         self._group = group
         self._weights: dict[str, Tensor] = {}
+        self._learning_rate: float | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the weights that the phase starts with, should no epoch be any good."""
         self._weights = _changeable(cast(PhaseTask, pl_module).model)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note the learning rate; a scheduler changes it before the epoch is judged."""
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Judge the epoch; its validation is over by now."""
@@ -119,6 +124,7 @@ class BestEpoch(L.Callback):
             val_accuracy=summary["accuracy"],
             objective=self._objective(summary),
             majority_share=self._majority_share,
+            learning_rate=self._learning_rate,
         )
 
     def _patience_is_over(self) -> bool:

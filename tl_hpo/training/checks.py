@@ -12,6 +12,7 @@ from tl_hpo.models.layers import layers_of
 from tl_hpo.training.batches import check_shares
 from tl_hpo.training.devices import check_accelerator, check_count, check_devices, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
+from tl_hpo.training.loggers import check_logger
 from tl_hpo.training.phases import check_phase, make_optimizer
 from tl_hpo.training.worker import reuses
 
@@ -29,6 +30,7 @@ def check_config(config: DictConfig, *, here: bool = True) -> None:
         check_accelerator(config.trainer.accelerator)
         check_devices(config.trainer.accelerator, config.trainer.devices)
     check_shares(config)
+    check_logger(config.logger, here=here)
     reuses(config)
     read_settings(config.split)
     for phase in Phase:

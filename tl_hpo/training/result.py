@@ -28,6 +28,7 @@ class EpochRecord:
         objective: value of the configured objective; larger is better.
         majority_share: share of the largest class on the validation side: what a classifier
             that always says that class reaches.
+        learning_rate: that the epoch trained with; None in what earlier versions have kept.
 
     """
 
@@ -40,6 +41,7 @@ class EpochRecord:
     val_accuracy: float
     objective: float
     majority_share: float
+    learning_rate: float | None = None
 
 
 # Called after every epoch; True asks the trial to end now.

@@ -17,6 +17,7 @@ from tl_hpo.overrides import merged, override
 from tl_hpo.training.batches import half_batch, times_in_words
 from tl_hpo.training.checks import count_layers
 from tl_hpo.training.devices import release_memory
+from tl_hpo.training.hyperparameters import hyperparameters
 from tl_hpo.training.judgement import (
     TEST,
     VALIDATION,
@@ -91,12 +92,7 @@ class LocalRunner:
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return the columns of trials.csv that describe a trial, before it runs."""
         config = self.compose(overrides)
-        described: dict[str, Any] = {"model": _model_name(overrides, config)}
-        for phase in ("head", "finetune"):
-            optimizer = config[phase].optimizer
-            described[f"{phase}_optimizer"] = optimizer._target_.rpartition(".")[2].lower()
-            described[f"{phase}_lr"] = optimizer.lr
-        return described | {"delimiting_layer": config.delimiting_layer}
+        return hyperparameters(config) | {"model": _model_name(overrides, config)}
 
     def run(
         self,

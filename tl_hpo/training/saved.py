@@ -53,6 +53,7 @@ def _timm_state(model: TransferModel, name: str) -> dict[str, Tensor]:
 
 def _describe(model: TransferModel, config: DictConfig, size: tuple[int, int]) -> str:
     scale = 255.0
+    plain: Any = OmegaConf.to_container(config, resolve=True)  # a logger's address may be secret
     described = {
         "input": {
             "height": size[0],
@@ -60,7 +61,7 @@ def _describe(model: TransferModel, config: DictConfig, size: tuple[int, int]) -
             "mean": [round(v / scale, 6) for v in model.normalise.mean.flatten().tolist()],
             "std": [round(v / scale, 6) for v in model.normalise.std.flatten().tolist()],
         },
-        "trial": OmegaConf.to_container(config, resolve=True),
+        "trial": {key: value for key, value in plain.items() if key != "logger"},
     }
     return OmegaConf.to_yaml(OmegaConf.create(described))
 

@@ -31,7 +31,9 @@ from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.devices import BF16, resolve_precision
 from tl_hpo.training.group import ALONE, Group
+from tl_hpo.training.hyperparameters import hyperparameters
 from tl_hpo.training.judgement import TEST, VALIDATION
+from tl_hpo.training.loggers import logged
 from tl_hpo.training.metrics import headline, summarise
 from tl_hpo.training.phases import PhaseOutcome, judge, run_phase
 from tl_hpo.training.ranks import Ranks
@@ -77,8 +79,12 @@ def run_trial(
     started = time.monotonic()
     trial = prepare(config, worker or Worker(config))
     # They load while the head phase runs.
-    with Ranks(config, trial.worker.device) if _wants_ranks(config) else nullcontext() as ranks:
-        outcomes = _run_phases(trial, report, ranks)
+    described = hyperparameters(config) | {"delimiting_layer": trial.delimiting_layer}
+    with (
+        Ranks(config, trial.worker.device) if _wants_ranks(config) else nullcontext() as ranks,
+        logged(config, described, folder, report) as logging_report,
+    ):
+        outcomes = _run_phases(trial, logging_report, ranks)
     last = list(outcomes.values())[-1].predictions if outcomes else trial.judge(VALIDATION)
     predictions = {VALIDATION: last}
     if test and len(trial.data.split.test):
