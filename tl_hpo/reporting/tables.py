@@ -6,9 +6,19 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, warm_start
+from tl_hpo.reporting import (
+    calibration,
+    folds,
+    importance,
+    leakage,
+    paper,
+    repeats,
+    sides,
+    warm_start,
+)
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
+from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
@@ -96,6 +106,7 @@ def _best(run: Run) -> list[str]:
         _objective(run.experiment.objective),
         "## Metrics",
         *sides.section(best, run.metrics),
+        *calibration.section(run.folder / BEST_MODEL),
         _known_images(run),
         *folds.section(run),
     ]

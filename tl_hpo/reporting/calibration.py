@@ -1,0 +1,24 @@
+"""How far the probabilities of the best model can be taken at their word, in a sentence."""
+
+from pathlib import Path
+
+from tl_hpo.training.calibration import BINS, CalibrationError, read_calibration
+
+
+def section(model_folder: Path) -> list[str]:
+    """Return a paragraph of Markdown on the calibration of a model; none where it is unknown."""
+    found = read_calibration(model_folder)
+    if found is None:
+        return []
+    told = [f"{_change(found.validation)} on the validation side, which it was fitted on"]
+    if found.test is not None:
+        told.append(f"{_change(found.test)} on the test side")
+    return [
+        f"Temperature scaling (temperature {found.temperature:.3f}, used by predict.py) changes "
+        f"the expected calibration error ({BINS} bins), by which confidence and accuracy differ, "
+        f"from {' and from '.join(told)}."
+    ]
+
+
+def _change(error: CalibrationError) -> str:
+    return f"{error.before:.4f} to {error.after:.4f}"
