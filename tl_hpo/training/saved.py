@@ -89,9 +89,17 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
         ) from error
 
 
-def _read(folder: Path) -> tuple[TransferModel, list[str]]:
-    # Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return config.yaml of a model's folder: ``input`` (size, mean, std) and ``trial``.
+
+    Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
+    """
     described: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    return described
+
+
+def _read(folder: Path) -> tuple[TransferModel, list[str]]:
+    described = read_description(folder)
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     name, taken = described["trial"]["model"]["name"], described["input"]
     size = (taken["height"], taken["width"])
