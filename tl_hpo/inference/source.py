@@ -83,7 +83,7 @@ class Pictures:
 
     """
 
-    columns = ("path",)
+    columns: tuple[str, ...] = ("path",)
 
     def __init__(self, pictures: list[Picture]) -> None:
         self._pictures = pictures

@@ -70,12 +70,12 @@ class Video:
 
     """
 
-    columns = ("frame", "seconds")
+    columns: tuple[str, ...] = ("frame", "seconds")
 
     def __init__(self, path: Path, every: float, pictures: int = 0) -> None:
         self._path, self._every, self._pictures = path, every, pictures
         with self._open() as container:
-            self.total = _count(container, every)
+            self.total: int | None = _count(container, every)
 
     def batches(self, shape: tuple[int, int], batch_size: int) -> Iterator[Batch]:
         """Yield the frames, squashed as images are.
