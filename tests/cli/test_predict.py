@@ -74,7 +74,7 @@ def test_probabilities_are_scaled_by_the_temperature_and_sum_to_one(command, run
     assert scaled[columns].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     assert list(scaled.predicted) == list(raw.predicted)
     sure = (raw[columns] > 1e-3).all(axis=1)  # where six decimals are enough
-    logs = [np.log(each[columns[0]] / each[columns[1]])[sure] for each in (raw, scaled)]
+    logs = [np.log(each[columns[0]] / each[columns[1]]) for each in (raw[sure], scaled[sure])]
     assert (logs[0] / logs[1]).to_numpy() == pytest.approx(temperature, rel=0.01)
 
 
@@ -171,3 +171,44 @@ def test_help_answers_without_the_heavy_imports(start):
     assert imported.isdisjoint({"torch", "timm", "av", "matplotlib"})
     assert "python predict.py model=" in out
     assert "every: 0.5" in out
+
+
+def test_heat_maps_lie_beside_the_predictions(command, run, images, tmp_path):
+    arguments = ("predict", f"model={run}", f"input={images}", CPU, "explain=gradcam")
+    outcome = command(*arguments, "output=all.csv", "explain_limit=3")
+    assert outcome.code == 0, outcome.err
+    drawn = sorted(Path("all.gradcam").rglob("*.png"))
+    assert len(drawn) == 3
+    with Image.open(drawn[0]) as image:
+        assert image.size == (56, 40)
+    assert "the first 3 alone" in outcome.out
+
+
+def test_frames_are_explained_too(command, run, tmp_path):
+    write_video(tmp_path / "film.mp4", [np.full((48, 64, 3), 99, np.uint8)] * 9)
+    arguments = ("predict", f"model={run}", "input=film.mp4", "every=0", CPU, "explain=gradcam")
+    assert command(*arguments, "explain_dir='heat maps'", "explain_limit=4").code == 0
+    names = [path.name for path in sorted(Path("heat maps").iterdir())]
+    assert names == [f"frame_{number:07d}.png" for number in range(4)]
+
+
+def test_an_export_needs_no_input_and_lies_with_the_model(command, run):
+    outcome = command("predict", f"model={run}", "export=torchscript")
+    assert outcome.code == 0, outcome.err
+    assert (run / "model" / "model.torchscript").is_file()
+    assert "on 9 validation images" in outcome.out
+    assert not Path("predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("explain=lime", "explain must be a known name, got 'lime'"),
+        ("export=tflite", "export must be a known name, got 'tflite'"),
+        ("explain_limit=0", "explain_limit must be an integer of at least 1"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_told(command, run, images, argument, message):
+    outcome = command("predict", f"model={run}", f"input={images}", argument, CPU)
+    assert outcome.code == 2
+    assert message in outcome.err

@@ -2,13 +2,16 @@
 
 import logging
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
-from tl_hpo.errors import UserError
+from tl_hpo.errors import UserError, unknown
+from tl_hpo.inference.export import FILES, check_export, export
+from tl_hpo.inference.heat_maps import GradCam, HeatMaps
 from tl_hpo.inference.inputs import open_input
 from tl_hpo.inference.prediction import Prediction, Tally, write_predictions
 from tl_hpo.inference.predictor import LoadedModel, Machine, load, machine
@@ -25,20 +28,63 @@ _OF_AN_EXPERIMENT = ("experiment.json", "model.safetensors", "result.json")
 
 
 def predict(config: DictConfig) -> None:
-    """Write what the model that ``config`` names says of the images that it names."""
+    """Export the model that ``config`` names, write what it says of images, or both."""
     _check(config)
-    output = _output(config.output)
+    wanted = config.input is not None or config.export is None
+    output = _output(config.output) if wanted else None
     model = load(_path("model", config.model, "the best_model folder of an experiment"))
+    if config.export is not None:
+        _export(config, model)
+    if output is not None:
+        _predict(config, model, output)
+
+
+def _export(config: DictConfig, model: LoadedModel) -> None:
+    path = config.export_path
+    path = model.folder / FILES[config.export] if path is None else _path("export_path", path, "it")
+    checked = export(model, config.export, path)
+    images = "validation images"
+    if checked.random:
+        images = "random images, since those of the experiment are not where they were"
+    logger.info(
+        "Export: %s (probabilities differ by at most %.1e on %d %s)",
+        path, checked.difference, checked.images, images,
+    )  # fmt: skip
+
+
+def _predict(config: DictConfig, model: LoadedModel, output: Path) -> None:
     on = machine(config.trainer.accelerator, config.precision or model.trial.get("precision"))
-    source = open_input(_path("input", config.input, "images or a video"), config.every)
+    given = _path("input", config.input, "images or a video")
+    pictures = 0 if config.explain is None else config.explain_limit
+    source = open_input(given, config.every, pictures)
     if model.calibration is None:
         logger.info("Probabilities are without temperature scaling: the model has none.")
     model.predictor.to(on.device)
-    timeline = Timeline()
-    tally = _write(config, output, source, model, on, timeline)
+    timeline, maps = Timeline(), _heat_maps(config, model, output)
+
+    def watch(prediction: Prediction) -> None:
+        timeline.watch(prediction)
+        if maps is not None:
+            maps.watch(prediction)
+
+    tally = _write(config, output, source, model, on, watch)
     _tell(tally, model, output)
     if isinstance(source, Video):
-        _draw(timeline, model, output, Path(str(config.input)).name)
+        _draw(timeline, model, output, given.name)
+    if maps is not None:
+        limited = tally.readable > maps.written
+        bound = f", the first {maps.written} alone (explain_limit)" if limited else ""
+        logger.info("Heat maps: %s%s", maps.folder, bound)
+
+
+def _heat_maps(config: DictConfig, model: LoadedModel, output: Path) -> HeatMaps | None:
+    if config.explain is None:
+        return None
+    folder = config.explain_dir
+    if folder is None:
+        folder = output.with_name(f"{output.stem}.{config.explain}")
+    cam = GradCam(model.predictor.model, model.size)
+    return HeatMaps(cam.heat, _path("explain_dir", str(folder), "it"), config.explain_limit)
 
 
 class Timeline:
@@ -61,7 +107,7 @@ def _write(
     source: Source,
     model: LoadedModel,
     on: Machine,
-    timeline: Timeline,
+    watch: Callable[[Prediction], None],
 ) -> Tally:
     try:
         return write_predictions(
@@ -73,7 +119,7 @@ def _write(
             on,
             batch_size=config.batch_size,
             progress=bool(config.trainer.progress),
-            watch=timeline.watch,
+            watch=watch,
         )
     except Exception as error:
         if not is_short(error):
@@ -110,9 +156,15 @@ def _tell(tally: Tally, model: LoadedModel, output: Path) -> None:
 
 def _check(config: DictConfig) -> None:
     check_accelerator(config.trainer.accelerator)
-    size, every = config.batch_size, config.every
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise UserError(f"batch_size must be an integer of at least 1, got {size!r}.")
+    if config.explain not in (None, "gradcam"):
+        raise unknown("explain", str(config.explain), ["gradcam"])
+    if config.export is not None:
+        check_export(config.export)
+    for key in ("batch_size", "explain_limit"):
+        value = config[key]
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{key} must be an integer of at least 1, got {value!r}.")
+    every = config.every
     if isinstance(every, bool) or not isinstance(every, (int, float)) or not 0 <= every < 1e9:
         raise UserError(
             f"every must be a number of seconds, or 0 for all frames, got {every!r}; set every=1."
