@@ -54,11 +54,13 @@ def test_every_convolutional_model_has_a_last_pooling(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("test_vit", 160), ("test_resnet", 8)], ids=["tokens", "one pixel"]
+    ("name", "size"),
+    [("test_vit", 160), ("test_resnet", 8), ("swin_tiny_patch4_window7_224", 224)],
+    ids=["tokens", "one pixel", "channels last"],
 )
 def test_where_there_are_no_maps_it_is_told(name, size):
     with pytest.raises(UserError, match="explain=gradcam must have a model that pools"):
-        GradCam(network(name, size), (size, size))
+        GradCam(network(name, size, device="meta"), (size, size))
 
 
 def test_heat_lies_over_the_picture_where_it_is_hot():

@@ -14,3 +14,9 @@ def test_the_change_of_each_side_is_told(tmp_path):
 
 def test_of_a_model_without_it_nothing_is_said(tmp_path):
     assert section(tmp_path) == []
+
+
+def test_where_none_could_be_fitted_it_says_so(tmp_path):
+    write_calibration(tmp_path, Calibration(1.0, CalibrationError(0.1, 0.1)))
+    (text,) = section(tmp_path)
+    assert "is 0.1000 on the validation side. No temperature could be fitted" in text

@@ -13,6 +13,7 @@ import torch
 from captum.attr import LayerAttribution, LayerGradCam
 from matplotlib import colormaps
 from PIL import Image
+from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
 from tl_hpo.errors import UserError
@@ -27,45 +28,30 @@ OPACITY = 0.6  # of the hottest place
 
 
 def pooling_of(model: TransferModel, size: tuple[int, int]) -> nn.Module | None:
-    """Return the last module that pools feature maps, whose input Grad-CAM looks at.
+    """Return the module that pools the last feature maps, which Grad-CAM looks at.
 
     None where there is none: a transformer of tokens, maps that are not [channels, height, width],
     or images so small that one pixel is left of them.
     """
-    begun: list[nn.Module] = []
-    pooling: dict[nn.Module, bool] = {}
+    pools = [m for m in model.backbone.modules() if isinstance(m, SelectAdaptivePool2d)]
+    usable: list[bool] = []
 
-    def before(module: nn.Module, inputs: tuple[object, ...]) -> None:
-        begun.append(module)
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        usable.append(_pools(inputs[0], output))
 
-    def after(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        plain = next(module.parameters(), None) is None  # a convolution may leave one pixel, too
-        pooling[module] = plain and bool(inputs) and _pools(inputs[0], output)
-
-    hooks = [
-        hook
-        for module in model.backbone.modules()
-        for hook in (
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after),
-        )
-    ]
-    try:
+    for pooling in pools[-1:]:
+        hook = pooling.register_forward_hook(look)
         with torch.inference_mode():
             device = model.head.weight.device
             model.features(torch.zeros(1, 3, *size, dtype=torch.uint8, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    # The innermost of those that end so, which is begun last.
-    return next((module for module in reversed(begun) if pooling.get(module)), None)
+        hook.remove()
+    return pools[-1] if any(usable) else None
 
 
-def _pools(given: object, made: object) -> bool:
+def _pools(maps: Tensor, pooled: Tensor) -> bool:
     """Tell whether maps [1, channels, h, w] became one value for each channel."""
-    if not isinstance(given, Tensor) or not isinstance(made, Tensor) or given.dim() != 4:
-        return False
-    return given[0, 0].numel() > 1 and made.flatten(1).shape == (1, given.shape[1])
+    several = maps.dim() == 4 and maps[0, 0].numel() > 1
+    return several and pooled.flatten(1).shape == (1, maps.shape[1])
 
 
 class GradCam:

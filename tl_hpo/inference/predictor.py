@@ -16,9 +16,8 @@ from tl_hpo.models.transfer import TransferModel
 from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.devices import BF16, device_of, resolve_precision
 from tl_hpo.training.result import MODEL_FOLDER
-from tl_hpo.training.saved import load_model, read_description
+from tl_hpo.training.saved import WEIGHTS_FILE, load_model, read_description
 
-WEIGHTS = "model.safetensors"
 _INSIDE = ("", "best_model", MODEL_FOLDER)  # where a run folder keeps its model
 
 
@@ -74,7 +73,7 @@ def load(path: Path) -> LoadedModel:
         UserError: there is none, or it cannot be read.
 
     """
-    folder = next((path / name for name in _INSIDE if (path / name / WEIGHTS).is_file()), path)
+    folder = next((path / name for name in _INSIDE if (path / name / WEIGHTS_FILE).is_file()), path)
     model, labels = load_model(folder)
     described = read_description(folder)
     taken, trial = described["input"], described["trial"]

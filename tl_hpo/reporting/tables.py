@@ -51,7 +51,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         *warm_start.section(run),
         *importance.section(run),
         *_beside_paper(name.dataset, rows),
-        *_split(run),
+        *split_section(run),
     ]
     write_text(path, "\n\n".join(section for section in sections if section) + "\n")
 
@@ -172,11 +172,11 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def _split(run: Run) -> list[str]:
-    """Return what the split came to, and what an audit of it found."""
+def split_section(run: Run, *, named: bool = True) -> list[str]:
+    """Return what the split came to, and what an audit of it found; ``named`` names files."""
     told = [plain(line) for line in run.experiment.split.get("lines", [])]
     told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
-    heading, *found = leakage.section(run.audit) if run.audit else [leakage.HEADING]
+    heading, *found = leakage.section(run.audit, named=named) if run.audit else [leakage.HEADING]
     return [heading, "\n".join(f"- {line}" for line in told), *found] if told or found else []
 
 
