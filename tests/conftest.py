@@ -12,6 +12,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 
 import slurm_cluster
+import trained
 from servers import Served, serving, unused_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -74,6 +75,12 @@ def _unused_url() -> Callable[[str], str]:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again without waiting."""
     monkeypatch.setattr("tl_hpo.data.transfer.BACKOFF", 0)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small trained model; its images are in ``images`` beside it."""
+    return trained.train(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="session")

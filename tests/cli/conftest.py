@@ -37,7 +37,7 @@ class Outcome:
 def command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """Run ``train`` or ``optimize`` with arguments, in ``tmp_path``, in this process.
+    """Run ``train``, ``optimize`` or ``predict`` with arguments, in ``tmp_path``, in this process.
 
     Trials run in it as well, unless the arguments choose an executor: a worker process spends
     more time on its imports than on most tests' trials.

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,9 @@ def outcome():
         EpochRecord("head", epoch, epoch, epoch, 1.0 / epoch, 2.0, 0.5, 0.5, 0.4)
         for epoch in (1, 2)
     )
-    predictions = Predictions(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([0.6, 0.7]))
+    confidence = torch.tensor([0.6, 0.7])
+    scores = torch.tensor([[0.6, 0.4], [0.3, 0.7]]).log()
+    predictions = Predictions(torch.tensor([0, 1]), torch.tensor([1, 1]), confidence, scores)
     return PhaseOutcome(PhaseSummary(2, 1.5), records, predictions, reason="")
 
 
@@ -51,6 +54,7 @@ def test_what_is_kept_comes_back(tmp_path, outcome):
     assert torch.equal(other.bias, head.bias)
     assert kept.records == outcome.records
     assert kept.predictions.confidence.tolist() == outcome.predictions.confidence.tolist()
+    assert torch.equal(kept.predictions.scores, outcome.predictions.scores)
     assert kept.summary == PhaseSummary(2, 0.0, reused=True)
     assert store.load("b", other) is None
 
@@ -64,6 +68,16 @@ def test_a_block_kept_before_epochs_had_a_step_still_comes_back(tmp_path, outcom
         del epoch["step"]
     path.write_text(json.dumps(record))
     assert store.load("a", head).records == outcome.records
+
+
+def test_a_block_kept_without_the_probabilities_of_all_classes_is_trained_again(tmp_path, outcome):
+    store, head = HeadStore(tmp_path), torch.nn.Linear(3, 2)
+    store.save("a", head, replace(outcome, predictions=replace(outcome.predictions, scores=None)))
+    before = head.weight.clone()
+    assert store.load("a", head) is None
+    assert torch.equal(head.weight, before)
+    store.save("a", head, outcome)
+    assert store.load("a", head) is not None
 
 
 def test_a_block_that_is_really_code_is_not_executed(tmp_path, outcome, run):

@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from tl_hpo.data.split import Split
 from tl_hpo.files import read_csv
+from tl_hpo.training.calibration import fit_temperature, read_calibration
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.judgement import (
     TEST,
@@ -84,3 +85,31 @@ def test_groups_of_a_side_are_the_tables_or_the_images_themselves(data, split):
     named = data.table.subset(range(36))
     object.__setattr__(named, "groups", tuple("abc"[i // 12] for i in range(36)))
     assert groups_of(named, split, TEST) == list("aaaabbbbcccc")
+
+
+def with_scores(data: TrialData, indices: np.ndarray) -> Predictions:
+    scores = torch.from_numpy(RNG.normal(0, 2, (len(indices), 3))).log_softmax(dim=1)
+    confidence, predicted = scores.exp().max(dim=1)
+    target = torch.from_numpy(data.table.labels[indices])
+    return Predictions(predicted, target, confidence, scores)
+
+
+def test_the_temperature_is_fitted_once_and_stays_when_the_test_side_follows(tmp_path, data, split):
+    validation = with_scores(data, split.validation)
+    write_judgement(tmp_path, data.table, split, {VALIDATION: validation})
+    first = read_calibration(tmp_path)
+    assert first.temperature == fit_temperature(validation.scores, validation.target)
+    assert first.test is None
+    kept = read_predictions(tmp_path, data.table, split, VALIDATION)
+    sides = {VALIDATION: kept, TEST: with_scores(data, split.test)}
+    write_judgement(tmp_path, data.table, split, sides)
+    second = read_calibration(tmp_path)
+    assert (second.temperature, second.validation) == (first.temperature, first.validation)
+    assert second.test is not None
+
+
+def test_without_the_probabilities_of_all_classes_there_is_no_temperature(
+    tmp_path, data, split, judged
+):
+    write_judgement(tmp_path, data.table, split, judged)
+    assert read_calibration(tmp_path) is None

@@ -32,8 +32,10 @@ Task = Callable[[DictConfig], None]
 register_resolvers()  # here: the launcher of a sweep may run a job in another process
 
 
-def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
-    """Make a function the command that composes ``config_name`` and runs it.
+def entry_point(
+    config_name: str, config_dir: Path = CONF_DIR
+) -> Callable[[Task], Callable[[], None]]:
+    """Make a function the command that composes ``config_name`` of a folder and runs it.
 
     A user's mistake ends it with exit code 2 and one line on standard error, without a
     traceback; whatever else goes wrong keeps Python's.
@@ -55,7 +57,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 _tell(message)  # and the other jobs of a sweep go on
 
         command = hydra.main(
-            version_base="1.3", config_path=str(CONF_DIR), config_name=config_name
+            version_base="1.3", config_path=str(config_dir), config_name=config_name
         )(job)
 
         def run() -> None:

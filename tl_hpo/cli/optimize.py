@@ -30,6 +30,7 @@ from tl_hpo.files import (
     waiting_lock,
     write_json,
 )
+from tl_hpo.inference.speed import record_speed
 from tl_hpo.reporting.leakage import AUDIT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
@@ -109,7 +110,11 @@ def _report(
     folder = experiment.plan.folder
     with written_alone(experiment.storage, folder):
         remove_leftovers(folder)  # of workers that died
-    runner.test(stored_overrides(best, OVERRIDES, experiment.plan), folder / BEST_MODEL)
+    trained = stored_overrides(best, OVERRIDES, experiment.plan)
+    runner.test(trained, folder / BEST_MODEL)
+    config = runner.compose(trained)
+    accelerator = config.trainer.accelerator
+    record_speed(folder / BEST_MODEL, accelerator, config.precision, config.batch_size)
     experiment.record()
     with replacing(folder / PREDICTIONS_FILE) as temporary:
         shutil.copyfile(folder / BEST_MODEL / PREDICTIONS_FILE, temporary)

@@ -10,6 +10,7 @@ from tl_hpo.cli.sweeps import hide_passwords, hide_passwords_of_job
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split
 from tl_hpo.errors import UserError
+from tl_hpo.inference.speed import record_speed
 from tl_hpo.memory import in_words, is_short
 from tl_hpo.overrides import key_of
 from tl_hpo.training.batches import half_batch
@@ -56,7 +57,9 @@ def train(config: DictConfig) -> TrialResult:
     )
     logger.info("Result: %s", folder / "result.json")
     if keep:
-        logger.info("Model: %s", folder / MODEL_FOLDER)
+        kept = folder / MODEL_FOLDER
+        record_speed(kept, config.trainer.accelerator, config.precision, config.batch_size)
+        logger.info("Model: %s", kept)
     return result
 
 

@@ -51,11 +51,16 @@ def decode(path: Path, shape: tuple[int, int]) -> np.ndarray:
         Exception: whatever Pillow raises on files that are damaged, too large or no images.
 
     """
-    height, width = shape
-    longer = REDUCING_GAP * max(height, width)  # the EXIF orientation may swap the sides
+    longer = REDUCING_GAP * max(shape)  # the EXIF orientation may swap the sides
     with opened(path) as image, reduced(image, longer):
         upright = as_rgb(ImageOps.exif_transpose(image))
-    return np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR))
+    return squashed(upright, shape)
+
+
+def squashed(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """Return an RGB image as uint8 [H, W, 3], whatever its own proportions."""
+    height, width = shape
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 @contextmanager

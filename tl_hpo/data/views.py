@@ -129,7 +129,11 @@ def make_views(cfg: DictConfig) -> Views:
         UserError: ``views`` is no list of views, or a view has unknown or impossible settings.
 
     """
-    listed = OmegaConf.to_container(cfg, resolve=True).get("views")  # type: ignore[union-attr]
+    return views_of(OmegaConf.to_container(cfg, resolve=True).get("views"))  # type: ignore[union-attr]
+
+
+def views_of(listed: Any) -> Views:
+    """Return the views that plain containers describe; errors as `make_views`."""
     if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
         raise UserError(
             f"augment.views must be a list of views such as [{{flip: horizontal}}], got {listed!r};"

@@ -33,17 +33,25 @@ def create(name: str, image_size: tuple[int, int] | None = None, **arguments: An
     belong to the old classification block. Further ``arguments`` go to ``timm.create_model``;
     without them the weights are random.
     """
+    return create_from(name, image_size, **arguments)[0]
+
+
+def create_from(
+    name: str, image_size: tuple[int, int] | None = None, **arguments: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return what `create` does, and the arguments that shape it, for ``timm.create_model``."""
     check_known(name)
-    arguments["num_classes"] = 0
+    shaping: dict[str, Any] = {"global_pool": "avg"}
     if image_size is not None and pretrained_config(name).get("fixed_input_size"):
-        arguments["img_size"] = image_size
+        shaping["img_size"] = image_size
     try:
-        backbone = timm.create_model(name, global_pool="avg", **arguments)
+        backbone = timm.create_model(name, num_classes=0, **shaping, **arguments)
     except (TypeError, AssertionError, ValueError):  # these know no pooling but their own
-        backbone = timm.create_model(name, **arguments)
+        del shaping["global_pool"]
+        backbone = timm.create_model(name, num_classes=0, **shaping, **arguments)
     if getattr(backbone, "pre_logits", None) is not None:
         backbone.pre_logits = nn.Identity()
-    return backbone
+    return backbone, shaping
 
 
 def create_on_meta(name: str, image_size: tuple[int, int] | None = None) -> nn.Module:

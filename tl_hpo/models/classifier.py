@@ -46,8 +46,9 @@ class MeanLoss(Metric):
 class PhaseTask(L.LightningModule):
     """Trains what is not frozen in ``model``, by cross-entropy, with an optimizer of its own.
 
-    After each validation ``predicted`` and ``confidence`` hold, on the host and in the order of
-    the validation side, the predicted classes [images] and their probabilities [images].
+    After each validation ``predicted``, ``confidence`` and ``scores`` hold, on the host and in the
+    order of the validation side, the predicted classes [images], their probabilities [images] and
+    the log-probabilities of all classes [images, classes].
 
     Args:
         model: frozen as the phase wants it.
@@ -78,13 +79,14 @@ class PhaseTask(L.LightningModule):
         self.predicted = torch.empty(0, dtype=torch.long)
         self.target = torch.empty(0, dtype=torch.long)
         self.confidence = torch.empty(0)
+        self.scores = torch.empty(0, 0)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._features = features
         self._make_optimizer = optimizer
         self._cosine_epochs = cosine_epochs
         self._pieces = pieces
-        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def _logits(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.model.head(self._features(*inputs)).float()
@@ -133,12 +135,14 @@ class PhaseTask(L.LightningModule):
         scores = _mean_over_views(self._logits(inputs).log_softmax(dim=1), len(labels))
         self.val_loss.update(F.nll_loss(scores, labels), len(labels))
         confidence, predicted = scores.exp().max(dim=1)
-        self._batches.append((predicted, labels, confidence))
+        self._batches.append((predicted, labels, confidence, scores))
 
     def on_validation_epoch_end(self) -> None:
         """Bring the predictions to the host, once per epoch."""
         parts = zip(*self._batches, strict=True)
-        self.predicted, self.target, self.confidence = (torch.cat(part).cpu() for part in parts)
+        self.predicted, self.target, self.confidence, self.scores = (
+            torch.cat(part).cpu() for part in parts
+        )
         self._batches = []
 
     def configure_optimizers(self) -> Any:
@@ -162,7 +166,12 @@ def _mean_over_views(scores: Tensor, images: int) -> Tensor:
     views = len(scores) // images
     if views == 1:
         return scores
-    return scores.view(views, images, -1).logsumexp(dim=0) - math.log(views)
+    return mean_probability(scores.view(views, images, -1))
+
+
+def mean_probability(scores: Tensor) -> Tensor:
+    """Map log-probabilities [views, ...] to those of the mean over the views, [...]."""
+    return scores.logsumexp(dim=0) - math.log(len(scores))
 
 
 def check_same_parameters(trainable: Iterable[torch.nn.Parameter], optimizer: Optimizer) -> None:

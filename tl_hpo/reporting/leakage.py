@@ -47,16 +47,19 @@ SHORTCUTS = (
 )
 
 
-def section(audit: Audit) -> list[str]:
-    """Return the section as Markdown blocks, to be set apart by blank lines; warnings first."""
+def section(audit: Audit, *, named: bool = True) -> list[str]:
+    """Return the section as Markdown blocks, to be set apart by blank lines; warnings first.
+
+    Without ``named`` no file is named: a name may tell whose image it is.
+    """
     told = [f"- **Warning:** {text}" for text in warnings(audit)]
     return [
         HEADING,
         "\n".join(told) or CLEAN,
         *_sets(audit),
         *_leaks(audit),
-        *_conflicts(audit),
-        *_pairs(audit),
+        *(_conflicts(audit) if named else []),
+        *(_pairs(audit) if named else []),
         *_shortcuts(audit),
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tl_hpo.errors import UserError
-from tl_hpo.reporting import importance, paper, tables
+from tl_hpo.reporting import importance, model_card, paper, tables
 from tl_hpo.reporting.best_so_far import standings, write_best_so_far
 from tl_hpo.reporting.comparison import compared, name_of
 from tl_hpo.reporting.figures import (
@@ -101,6 +101,8 @@ def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
         run.folder / "summary.md",
         partial(tables.write_summary, run, _beside_paper(run, related)),
     )
+    if model_card.is_possible(run):
+        yield model_card.path_of(run), partial(model_card.write_card, run)
 
 
 def _figures(run: Run) -> Iterator[Task]:

@@ -6,9 +6,19 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, warm_start
+from tl_hpo.reporting import (
+    calibration,
+    folds,
+    importance,
+    leakage,
+    paper,
+    repeats,
+    sides,
+    warm_start,
+)
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
 from tl_hpo.reporting.records import Run, SideMetrics, Trial
+from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
@@ -41,7 +51,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
         *warm_start.section(run),
         *importance.section(run),
         *_beside_paper(name.dataset, rows),
-        *_split(run),
+        *split_section(run),
     ]
     write_text(path, "\n\n".join(section for section in sections if section) + "\n")
 
@@ -96,6 +106,7 @@ def _best(run: Run) -> list[str]:
         _objective(run.experiment.objective),
         "## Metrics",
         *sides.section(best, run.metrics),
+        *calibration.section(run.folder / BEST_MODEL),
         _known_images(run),
         *folds.section(run),
     ]
@@ -161,11 +172,11 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def _split(run: Run) -> list[str]:
-    """Return what the split came to, and what an audit of it found."""
+def split_section(run: Run, *, named: bool = True) -> list[str]:
+    """Return what the split came to, and what an audit of it found; ``named`` names files."""
     told = [plain(line) for line in run.experiment.split.get("lines", [])]
     told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
-    heading, *found = leakage.section(run.audit) if run.audit else [leakage.HEADING]
+    heading, *found = leakage.section(run.audit, named=named) if run.audit else [leakage.HEADING]
     return [heading, "\n".join(f"- {line}" for line in told), *found] if told or found else []
 
 

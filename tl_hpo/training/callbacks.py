@@ -21,16 +21,22 @@ Objective = Callable[[dict[str, float]], float]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says of the images of one side, in their order; tensors of [images]."""
+    """What the model says of the images of one side, in their order; tensors of [images].
+
+    Attributes:
+        scores: log-probabilities [images, classes]; None where they are not known any more.
+
+    """
 
     predicted: Tensor
     target: Tensor
     confidence: Tensor
+    scores: Tensor | None = None
 
 
 def predictions_of(task: PhaseTask) -> Predictions:
     """Return the predictions of the validation that ``task`` ran last."""
-    return Predictions(task.predicted, task.target, task.confidence)
+    return Predictions(task.predicted, task.target, task.confidence, task.scores)
 
 
 class BestEpoch(L.Callback):

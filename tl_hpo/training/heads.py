@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,15 @@ class HeadStore:
     def load(self, key: str, head: nn.Linear) -> PhaseOutcome | None:
         """Put the block kept under ``key`` into ``head`` and return what its phase came to.
 
-        None where there is none; a damaged one is removed.
+        None where there is none, or one of an earlier version, which kept less; a damaged one is
+        removed.
         """
         path = self.folder / key
         try:
             record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
             tensors = load_file(path / _TENSORS)
+            if "scores" not in tensors:
+                return None
             outcome = _outcome(record, tensors)
             head.load_state_dict({name: tensors[name] for name in ("weight", "bias")})
         except FileNotFoundError:
@@ -56,7 +59,7 @@ class HeadStore:
     def save(self, key: str, head: nn.Linear, outcome: PhaseOutcome) -> None:
         """Keep ``head`` and what its phase came to; a disk that is full keeps nothing."""
         tensors = {name: value.detach().cpu() for name, value in head.state_dict().items()}
-        tensors |= asdict(outcome.predictions)
+        tensors |= {n: v for n, v in asdict(outcome.predictions).items() if v is not None}
         record = {
             "summary": asdict(outcome.summary),
             "records": [asdict(each) for each in outcome.records],
@@ -73,6 +76,6 @@ class HeadStore:
 def _outcome(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> PhaseOutcome:
     # Blocks kept by earlier versions lack the step, which is the epoch in the head phase.
     records = tuple(EpochRecord(**{"step": each["epoch"], **each}) for each in record["records"])
-    predictions = Predictions(*(tensors[n] for n in ("predicted", "target", "confidence")))
+    predictions = Predictions(*(tensors[field.name] for field in fields(Predictions)))
     summary = PhaseSummary(record["summary"]["epochs"], 0.0, reused=True)
     return PhaseOutcome(summary, records, predictions, reason="")

@@ -1,6 +1,7 @@
 """What a trained model says of the images it was not trained on, and what that comes to.
 
 predictions.csv     a row per image of the validation and the test side
+calibration.json    the temperature that its probabilities are divided by, see `calibration`
 metrics.json        figures of both sides, and how far they would vary
 """
 
@@ -15,6 +16,13 @@ import torch
 from tl_hpo.data.split import Split
 from tl_hpo.data.table import ImageTable
 from tl_hpo.files import read_csv, write_csv, write_json
+from tl_hpo.training.calibration import (
+    Calibration,
+    calibrated,
+    read_calibration,
+    with_test,
+    write_calibration,
+)
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.intervals import differences, groups_per_class, intervals, resampled
 from tl_hpo.training.metrics import HEADLINE, confusion_matrix, headline, per_class, summarise
@@ -39,7 +47,31 @@ def write_judgement(
     """
     rows = [row for side in predictions for row in _rows(table, split, side, predictions[side])]
     write_csv(folder / PREDICTIONS_FILE, COLUMNS, rows)
+    calibration = _calibration(folder, predictions)
+    if calibration is not None:
+        write_calibration(folder, calibration)
     write_json(folder / METRICS_FILE, _metrics(table, split, predictions))
+
+
+def _calibration(folder: Path, predictions: Mapping[str, Predictions]) -> Calibration | None:
+    """Fit the temperature to the validation side, or take that of an earlier judgement.
+
+    None where an older version left predictions without the probabilities of all classes.
+    """
+    of_side = {side: each for side, each in predictions.items() if each.scores is not None}
+    validation, test = of_side.get(VALIDATION), of_side.get(TEST)
+    if validation is None:
+        fitted = read_calibration(folder)
+    else:
+        fitted = calibrated(_scores(validation), validation.target)
+    if fitted is None or test is None:
+        return fitted
+    return with_test(fitted, _scores(test), test.target)
+
+
+def _scores(predictions: Predictions) -> torch.Tensor:
+    assert predictions.scores is not None
+    return predictions.scores
 
 
 def _rows(

@@ -21,6 +21,8 @@ from tl_hpo.models.weights import classifier_names
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.judgement import write_judgement
 
+WEIGHTS_FILE = "model.safetensors"
+
 
 def save_model(
     folder: Path,
@@ -37,7 +39,7 @@ def save_model(
     """
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
-        save_file(_timm_state(model, config.model.name), temporary / "model.safetensors")
+        save_file(_timm_state(model, config.model.name), temporary / WEIGHTS_FILE)
         write_text(temporary / "config.yaml", _describe(model, config, size))
         write_json(temporary / "labels.json", list(table.classes))
         write_judgement(temporary, table, split, predictions)
@@ -73,9 +75,9 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
         UserError: the folder holds no model, or one that cannot be read.
 
     """
-    if not (folder / "model.safetensors").is_file():
+    if not (folder / WEIGHTS_FILE).is_file():
         raise UserError(
-            f"the folder of a model must hold model.safetensors, got {str(folder)!r}; "
+            f"the folder of a model must hold {WEIGHTS_FILE}, got {str(folder)!r}; "
             "give the best_model folder of a finished experiment."
         )
     try:
@@ -90,15 +92,23 @@ def load_model(folder: Path) -> tuple[TransferModel, list[str]]:
         ) from error
 
 
-def _read(folder: Path) -> tuple[TransferModel, list[str]]:
-    # Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return config.yaml of a model's folder: ``input`` (size, mean, std) and ``trial``.
+
+    Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
+    """
     described: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    return described
+
+
+def _read(folder: Path) -> tuple[TransferModel, list[str]]:
+    described = read_description(folder)
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     name, taken = described["trial"]["model"]["name"], described["input"]
     size = (taken["height"], taken["width"])
     backbone = create(name, size)
     classifier = next(iter(classifier_names(name)), "head")
-    state = load_file(folder / "model.safetensors")
+    state = load_file(folder / WEIGHTS_FILE)
     weight = state.pop(f"{classifier}.weight")
     head = classification_block(weight.shape[1], len(labels))
     head.load_state_dict({"weight": weight, "bias": state.pop(f"{classifier}.bias")})
