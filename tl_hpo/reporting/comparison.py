@@ -1,10 +1,13 @@
 """Which experiments are compared in figures, and how their titles say so."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tl_hpo.reporting.records import Run
 from tl_hpo.reporting.tables import best_trial
+
+Row = TypeVar("Row")
 
 MOST = 6
 """More panels would not fit a page, nor more lines a panel."""
@@ -38,6 +41,12 @@ def compared(run: Run, related: Sequence[Run]) -> Compared:
 def name_of(run: Run) -> str:
     """Return the name of a run's folder."""
     return run.folder.resolve().name
+
+
+def by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
+    """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
+    told = {name_of(run): tell(run) for run in runs}
+    return {name: rows for name, rows in told.items() if rows}
 
 
 def _accuracy(run: Run) -> float | None:

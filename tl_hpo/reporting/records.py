@@ -175,6 +175,7 @@ class Experiment:
     """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known.
 
     ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name.
+    ``versions`` holds those of the software by name, and machine and device; empty in older ones.
     """
 
     dataset: str
@@ -184,6 +185,33 @@ class Experiment:
     classes: tuple[str, ...] = ()
     objective: str = "val_accuracy"
     split: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """best_model/calibration.json: expected calibration errors ``before`` and ``after`` it.
+
+    ``temperature`` divides the logits; ``test`` is None where there is no test side.
+    """
+
+    temperature: float
+    validation: Mapping[str, float]
+    test: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """best_model/speed.json: how fast the best model predicts, images decoded.
+
+    ``images_per_second`` is in batches of ``batch_size``, ``latency_ms`` of a single image.
+    """
+
+    device: str
+    precision: str
+    batch_size: int
+    images_per_second: float
+    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -205,6 +233,8 @@ class Run:
     endings: list[Ending] = field(default_factory=list)
     brought: list[Brought] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    calibration: Calibration | None = None
+    speed: Speed | None = None
 
     @property
     def searched(self) -> list[Trial]:
@@ -252,6 +282,8 @@ def read_run(folder: Path) -> Run:
         endings=read_objects(folder / ENDINGS_FILE, Ending),
         brought=read_objects(folder / WARM_FILE, Brought, BROUGHT),
         left_out=read_objects(folder / WARM_FILE, LeftOut, LEFT_OUT),
+        calibration=read_object(folder / "best_model" / "calibration.json", Calibration),
+        speed=read_object(folder / "best_model" / "speed.json", Speed),
     )
 
 

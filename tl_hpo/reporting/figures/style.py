@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -15,6 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tl_hpo.files import replacing
 
 DPI = 200
+PHOTO_DPI = 120
+"""Of photographs within an SVG, which holds them without loss: at more it would be very large."""
+
 POINTS_PER_INCH = 72
 CHARACTER_WIDTH = 0.55
 """Mean width of a character, in units of the font size."""
@@ -45,6 +49,7 @@ STYLE = {
     "grid.color": "#e6e6e6",
     "legend.fontsize": 10,
     "legend.frameon": False,
+    "svg.hashsalt": "tl_hpo",  # else every SVG has other names within
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "a$b$c"
     "text.usetex": False,
@@ -57,9 +62,9 @@ STYLE = {
 def drawing(
     path: Path, width: float, height: float, title: str, placed: bool = False
 ) -> Iterator[Figure]:
-    """Yield an empty figure of ``width`` x ``height`` inches and save it to ``path`` as PNG.
+    """Yield an empty figure of ``width`` x ``height`` inches; save it to ``path``, PNG, and as SVG.
 
-    The title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
+    The SVG lies beside the PNG, and is the same whenever the same is drawn. The title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
     by `place`, below the title; without, matplotlib's constrained layout finds the room.
     Nothing is written when the block raises.
     """
@@ -70,8 +75,14 @@ def drawing(
         lines = wrapped(title, width, TITLE_SIZE)
         figure.suptitle(lines, fontsize=TITLE_SIZE, fontweight="bold", **where)
         yield figure
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+        _save(figure, path, dpi=DPI)
+        _save(figure, path.with_suffix(".svg"), dpi=PHOTO_DPI, metadata={"Date": None})
+
+
+def _save(figure: Figure, path: Path, **how: Any) -> None:
+    with replacing(path) as temporary:
+        kind = path.suffix.removeprefix(".")
+        figure.savefig(temporary, format=kind, bbox_inches="tight", facecolor="white", **how)
 
 
 def wrapped(text: str, width: float, size: float) -> str:
