@@ -47,8 +47,11 @@ SHORTCUTS = (
 )
 
 
-def section(audit: Audit) -> list[str]:
-    """Return the section as Markdown blocks, to be set apart by blank lines; warnings first."""
+def section(audit: Audit, *, pairs: bool = True) -> list[str]:
+    """Return the section as Markdown blocks, to be set apart by blank lines; warnings first.
+
+    Without ``pairs`` the worst pairs are left out, for where they are shown.
+    """
     told = [f"- **Warning:** {text}" for text in warnings(audit)]
     return [
         HEADING,
@@ -56,7 +59,7 @@ def section(audit: Audit) -> list[str]:
         *_sets(audit),
         *_leaks(audit),
         *_conflicts(audit),
-        *_pairs(audit),
+        *(_pairs(audit) if pairs else []),
         *_shortcuts(audit),
     ]
 

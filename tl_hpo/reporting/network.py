@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 MOST_BLOCKS = 24
 """More names would not fit along an axis."""
+ROOM = 0.026
+"""Of all layers, what the name of a block needs beside that of another."""
 DEEPEST = 3
 """Parts of a layer's name that may name its block."""
 
@@ -27,6 +29,11 @@ class Block:
     name: str
     first: int
     last: int
+
+    @property
+    def middle(self) -> float:
+        """Where its name stands along the layers."""
+        return (self.first + self.last + 1) / 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,14 @@ class Network:
     best: Trial
     layers: Sequence[Layer] = ()
     blocks: Sequence[Block] = ()
+
+    def named_blocks(self) -> list[Block]:
+        """Return the blocks whose names there is room for: not the small ones beside others."""
+        named: list[Block] = []
+        for block in self.blocks:
+            if not named or block.middle - named[-1].middle >= ROOM * self.n_layers:
+                named.append(block)
+        return named
 
 
 def network_of(run: Run) -> Network | None:

@@ -63,7 +63,7 @@ def write_report(
     related = _related(run)
     chosen, beside = compared(run, related), _beside_paper(run, related)
     network = network_of(run)
-    tasks = [
+    tasks: list[Task] = [
         *_tables(run, beside),
         *_figures(run),
         *_step_figures(run, lines or {}),
@@ -179,7 +179,10 @@ def _step_figures(run: Run, lines: Mapping[str, Sequence[Slice]]) -> Iterator[Ta
         scored = [trial for trial in own if trial.scored]
         if axes_of(scored):
             title = _title(run, f"Accuracy by hyperparameter, step {step}")
-            yield folder / f"slices_{step_file(step)}.png", partial(slices.draw, scored, title=title)
+            yield (
+                folder / f"slices_{step_file(step)}.png",
+                partial(slices.draw, scored, title=title),
+            )
     for step, of_step in lines.items():
         if of_step:
             title = _title(run, f"Model and acquisition of step {step}")

@@ -189,11 +189,14 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def split(run: Run) -> list[str]:
-    """Return, as Markdown blocks, what the split came to, and what an audit of it found."""
+def split(run: Run, *, pairs: bool = True) -> list[str]:
+    """Return, as Markdown blocks, what the split came to, and what an audit of it found.
+
+    Without ``pairs`` the worst pairs of the audit are left out.
+    """
     told = [plain(line) for line in run.experiment.split.get("lines", [])]
     told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
-    heading, *audited = leakage.section(run.audit) if run.audit else [leakage.HEADING]
+    heading, *audited = leakage.section(run.audit, pairs=pairs) if run.audit else [leakage.HEADING]
     lines = "\n".join(f"- {line}" for line in told)
     return [heading, lines, *audited] if told or audited else []
 

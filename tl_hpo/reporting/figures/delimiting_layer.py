@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy
+from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan
 from tl_hpo.reporting.figures.convergence import KINDS
 from tl_hpo.reporting.figures.style import FAINT, INK, drawing, legend_below, shortened
 from tl_hpo.reporting.network import Network
@@ -20,10 +20,12 @@ def draw(network: Network, path: Path, title: str) -> None:
         for state, (marker, colour, label) in KINDS.items():
             own = [trial for trial in network.trials if trial.state == state]
             if own:
-                x, y = [t.delimiting_layer for t in own], [t.val_accuracy for t in own]
+                x = [or_nan(trial.delimiting_layer) for trial in own]
+                y = [or_nan(trial.val_accuracy) for trial in own]
                 axes.scatter(x, y, s=34, c=colour, marker=marker, label=label, zorder=3)
-        cut = network.best.delimiting_layer
-        line = axes.axvline(cut, color=INK, linewidth=1.2, linestyle=(0, (3, 2)))
+        line = axes.axvline(
+            or_nan(network.best.delimiting_layer), color=INK, linewidth=1.2, linestyle=(0, (3, 2))
+        )
         line.set_label("best: layers to the left are frozen")
         axes.set_ylabel("Validation accuracy")
         axes.set_xlim(-0.02 * network.n_layers, 1.02 * network.n_layers)
@@ -44,8 +46,9 @@ def _blocks(axes: Axes, network: Network) -> None:
         if index % 2:
             axes.axvspan(block.first, block.last + 1, color=SHADE, linewidth=0, zorder=0)
     above = axes.secondary_xaxis("top")
-    middles = [(block.first + block.last + 1) / 2 for block in network.blocks]
-    names = [shortened(block.name, NAME_CHARACTERS) for block in network.blocks]
+    named = network.named_blocks()
+    middles = [block.middle for block in named]
+    names = [shortened(block.name, NAME_CHARACTERS) for block in named]
     above.set_xticks(middles, names, rotation=60, ha="left", fontsize=8.5)
     above.tick_params(length=0, labelcolor=FAINT)
     above.spines[:].set_visible(False)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tl_hpo.reporting.axes import Axis, axes_of
-from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy
+from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan
 from tl_hpo.reporting.figures.convergence import KINDS
 from tl_hpo.reporting.figures.style import drawing, legend_below, log_axis, shortened
 from tl_hpo.reporting.records import Trial
@@ -44,7 +44,7 @@ def _panel(panel: Axes, axis: Axis, trials: Sequence[Trial]) -> None:
             if trial.state == state and value is not None
         ]
         if any(trial.state == state for trial in trials):
-            x, y = [place for place, _ in own], [accuracy for _, accuracy in own]
+            x, y = [place for place, _ in own], [or_nan(accuracy) for _, accuracy in own]
             panel.scatter(x, y, s=26, c=colour, marker=marker, label=label)
     if axis.is_category:
         short = [shortened(name, NAME_CHARACTERS) for name in names]

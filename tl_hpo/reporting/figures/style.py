@@ -62,9 +62,10 @@ STYLE = {
 def drawing(
     path: Path, width: float, height: float, title: str, placed: bool = False
 ) -> Iterator[Figure]:
-    """Yield an empty figure of ``width`` x ``height`` inches; save it to ``path``, PNG, and as SVG.
+    """Yield an empty figure of ``width`` x ``height`` inches and save it as PNG and as SVG.
 
-    The SVG lies beside the PNG, and is the same whenever the same is drawn. The title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
+    The PNG is ``path``; the SVG lies beside it and is the same whenever the same is drawn. The
+    title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
     by `place`, below the title; without, matplotlib's constrained layout finds the room.
     Nothing is written when the block raises.
     """

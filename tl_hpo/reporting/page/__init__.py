@@ -1,1 +1,1 @@
-"""Pages for the browser, each one file that works offline: a report, and a comparison of several."""
+"""Pages for the browser, one file each that works offline: a report, a comparison of several."""

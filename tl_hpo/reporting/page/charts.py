@@ -69,6 +69,6 @@ def layout(height: int) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "xaxis": {"automargin": True, "zeroline": False},
-        "yaxis": {"automargin": True, "zeroline": False},
+        "xaxis": {"zeroline": False},
+        "yaxis": {"zeroline": False},
     }

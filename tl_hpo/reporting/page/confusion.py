@@ -55,9 +55,7 @@ def _side(
     ]
     file = f"figures/confusion_matrix{side_suffix(side)}"
     told = {f"{row},{column}": found for (row, column), found in shown.items()}
-    return fill(
-        "confusion.html.j2", side=side, classes=classes, rows=rows, file=file, images=told
-    )
+    return fill("confusion.html.j2", side=side, classes=classes, rows=rows, file=file, images=told)
 
 
 def _row(row: int, counts: Sequence[int], classes: Sequence[str], opened: set[Cell]) -> list[Any]:

@@ -41,9 +41,11 @@
     layout.font = { color: ink, family: colour("--text"), size: 13 };
     layout.hoverlabel = { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: ink } };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
-      Object.assign(layout[name], { gridcolor: colour("--grid"), linecolor: colour("--line"), automargin: true });
+      Object.assign(layout[name], { gridcolor: colour("--grid"), linecolor: colour("--line"), automargin: true, zeroline: false });
+      layout[name].title = { ...layout[name].title, font: { size: 13 } };
     }
     data.filter((trace) => trace.meta === "ink").forEach((trace) => { trace.line.color = ink; });
+    for (const each of layout.annotations || []) each.font = { size: 13.5 };
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: ink };
     if (touch.matches) layout.dragmode = false; // a finger scrolls the page
     layout.autosize = !printing;

@@ -61,7 +61,9 @@ def examples(run: Run, images: Thumbnails) -> Section | None:
     if not classes:
         return None
     more = len(run.experiment.classes) - len(shown)
-    return section("examples", "Examples of each class", fill("examples.html.j2", classes=classes, more=more))
+    return section(
+        "examples", "Examples of each class", fill("examples.html.j2", classes=classes, more=more)
+    )
 
 
 def leaking(audit: Audit | None, images: Thumbnails) -> Markup:

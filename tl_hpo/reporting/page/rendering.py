@@ -105,7 +105,7 @@ def _html(tokens: Sequence[Token]) -> str:
 
 
 def _inline(token: Token) -> Markup:
-    return Markup(_markdown.renderer.renderInline(token.children or [], _markdown.options, {}))
+    return Markup(_html([token]))
 
 
 def _caption(tokens: Sequence[Token], table: int) -> Markup | None:

@@ -9,8 +9,8 @@ from tl_hpo.reporting import importance, paper, repeats, tables, use, warm_start
 from tl_hpo.reporting.best_so_far import standings
 from tl_hpo.reporting.comparison import Compared, by_name
 from tl_hpo.reporting.files import step_file
-from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.markdown import plain
+from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.page import pictures, search_charts, time_charts
 from tl_hpo.reporting.page.charts import Chart
 from tl_hpo.reporting.page.confusion import confusion
@@ -63,7 +63,7 @@ def _sections(
         _with(matrix, missing),
         mistaken,
         examples,
-        titled("split", tables.split(run), leaking),
+        titled("split", tables.split(run, pairs=False), leaking),
         titled("calibration", use.calibration(run)),
         titled("speed", use.speed(run)),
         steps_section(run),

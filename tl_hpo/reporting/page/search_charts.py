@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from plotly.subplots import make_subplots
 
@@ -15,6 +16,8 @@ from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.page.charts import ACCURACY, Chart, empty, layout, text
 from tl_hpo.reporting.records import Importance, Trial
 
+EARLY, LATE = "#56B4E9", "#D55E00"
+"""Colours of the first and the last trial of a step, seen on white and on black."""
 SYMBOLS = {"COMPLETE": "circle", "PRUNED": "triangle-down"}
 PANEL_PIXELS = 230
 """Least width of a panel; a chart with many is scrolled on a narrow screen."""
@@ -47,7 +50,7 @@ def importances(rows: Sequence[Importance], trials: Mapping[str, int]) -> Chart:
     highest = max(row.importance for row in rows)
     figure.update_xaxes(range=[0, 1.15 * highest], tickformat=".0%")
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    return Chart(figure, "Importance of each hyperparameter", "importance")
+    return Chart(figure, "Importance of each hyperparameter", "figures/importance")
 
 
 def slices(step: str, trials: Sequence[Trial], file: str) -> Chart | None:
@@ -59,11 +62,23 @@ def slices(step: str, trials: Sequence[Trial], file: str) -> Chart | None:
     figure = optuna.visualization.plot_slice(_study(scored, axes), target_name=ACCURACY)
     figure.update_layout(**layout(340), title="", yaxis_title=ACCURACY, showlegend=False)
     bar = {"title": "trial", "thickness": 12, "outlinewidth": 0}
+    figure.for_each_trace(_without_quotes)
     figure.update_traces(
-        marker={"size": 8, "line": {"width": 0.5}, "colorscale": "Viridis", "colorbar": bar}
+        marker={
+            "size": 8,
+            "line": {"width": 0.5},
+            "colorscale": [[0, EARLY], [1, LATE]],
+            "colorbar": bar,
+        }
     )
     about = f"Validation accuracy of the trials of step {step} along each hyperparameter"
     return Chart(figure, about, file, width=PANEL_PIXELS * len(axes) + 110)
+
+
+def _without_quotes(trace: go.Scatter) -> None:
+    """Show names as they are; Optuna quotes them."""
+    if trace.x and isinstance(trace.x[0], str):
+        trace.x = [name.strip("'\"") for name in trace.x]
 
 
 def _study(trials: Sequence[Trial], axes: Sequence[Axis]) -> optuna.Study:
@@ -123,7 +138,10 @@ def delimiting_layer(network: Network, file: str) -> Chart:
     cut = network.best.delimiting_layer
     figure.add_vline(cut, line={"dash": "dash", "width": 1.5, "color": "#8a8a8a"})
     figure.update_layout(
-        xaxis={**_network_axis(network), "range": [-0.02 * network.n_layers, 1.02 * network.n_layers]},
+        xaxis={
+            **_network_axis(network),
+            "range": [-0.02 * network.n_layers, 1.02 * network.n_layers],
+        },
         yaxis_title=ACCURACY,
     )
     wide = 34 * len(network.blocks) + 120
@@ -135,8 +153,8 @@ def _network_axis(network: Network) -> dict[str, Any]:
         return {"title": f"delimiting layer, of {network.n_layers}"}
     return {
         "title": f"layers of {text(network.model)}, 0 to {network.n_layers}, by block",
-        "tickvals": [(block.first + block.last + 1) / 2 for block in network.blocks],
-        "ticktext": [text(block.name, 20) for block in network.blocks],
+        "tickvals": [block.middle for block in network.named_blocks()],
+        "ticktext": [text(block.name, 20) for block in network.named_blocks()],
         "tickangle": -55,
         "showgrid": False,
     }

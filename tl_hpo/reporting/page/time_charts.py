@@ -30,7 +30,7 @@ def accuracy_over_time(epochs: Sequence[Epoch], file: str) -> Chart:
     colours = colours_of(epoch.step for epoch in epochs)
     _add_trials(figure, epochs, colours, length)
     figure.update_layout(xaxis_title=f"elapsed time ({unit})", yaxis_title=ACCURACY)
-    return Chart(figure, "Validation accuracy of every epoch over time", file, _thinned(epochs))
+    return Chart(figure, "Validation accuracy of every epoch over time", file, _note(epochs))
 
 
 def experiments_over_time(experiments: Mapping[str, Sequence[Epoch]], file: str) -> Chart:
@@ -49,7 +49,7 @@ def experiments_over_time(experiments: Mapping[str, Sequence[Epoch]], file: str)
     figure.update_yaxes(title=ACCURACY)
     figure.update_xaxes(title=f"elapsed time ({unit})", row=len(titles))
     about = "Validation accuracy of every epoch over time, a panel per experiment"
-    return Chart(figure, about, file, _thinned(everything))
+    return Chart(figure, about, file, _note(everything))
 
 
 def _add_trials(
@@ -88,15 +88,18 @@ def _add_trials(
 
 def _lines(epochs: Sequence[Epoch]) -> dict[tuple[str, str], list[Epoch | None]]:
     """Return the epochs of each (step, phase); fine-tuning begins where the head phase ends."""
-    lines: dict[tuple[str, str], list[Epoch | None]] = {}
-    ordered = sorted(epochs, key=lambda e: (e.step, e.number, e.phase != "head", e.epoch))
+    steps = {step: place for place, step in enumerate(dict.fromkeys(e.step for e in epochs))}
+    lines: dict[tuple[str, str], list[Epoch | None]] = {
+        (step, phase): [] for step in steps for phase in reversed(PHASES)
+    }  # fine-tuning first: it stands for its step in the legend
+    ordered = sorted(epochs, key=lambda e: (steps[e.step], e.number, e.phase != "head", e.epoch))
     for (step, _), trial in groupby(ordered, key=lambda e: (e.step, e.number)):
         end: list[Epoch] = []
         for phase, part in groupby(trial, key=lambda e: e.phase):
             rows = list(part)
             lines.setdefault((step, phase), []).extend([*end, *rows, None])
             end = rows[-1:]
-    return lines
+    return {key: own for key, own in lines.items() if own}
 
 
 def _best_epochs(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
@@ -115,10 +118,11 @@ def _best_epochs(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
     return kept
 
 
-def _thinned(epochs: Sequence[Epoch]) -> str:
-    if len(epochs) <= MOST_EPOCHS:
-        return ""
-    return f"Of {len(epochs):,} epochs the {MOST_EPOCHS:,} of the best trials are drawn."
+def _note(epochs: Sequence[Epoch]) -> str:
+    told = "Dotted: training of the classification block; solid: fine-tuning."
+    if len(epochs) > MOST_EPOCHS:
+        told += f" Of {len(epochs):,} epochs about {MOST_EPOCHS:,}, of the best trials, are drawn."
+    return told
 
 
 def standing_charts(stood: Mapping[str, Sequence[Standing]], file: str) -> list[Chart]:
@@ -135,7 +139,8 @@ def standing_charts(stood: Mapping[str, Sequence[Standing]], file: str) -> list[
             yaxis_title=f"best {ACCURACY} so far",
             showlegend=len(stood) > 1,
         )
-        charts.append(Chart(figure, f"Best validation accuracy so far over {about}", name))
+        told = f"Best validation accuracy so far over {about}"
+        charts.append(Chart(figure, told, "" if name else file))
     return charts
 
 

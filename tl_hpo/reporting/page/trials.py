@@ -47,11 +47,11 @@ def trials(run: Run) -> Section | None:
         return None
     shown = _best_of(run.trials)
     best = (run.best.step, run.best.number) if run.best else None
-    rows = [{"cells": _cells(t), "state": t.state, "best": (t.step, t.number) == best} for t in shown]
+    rows = [
+        {"cells": _cells(t), "state": t.state, "best": (t.step, t.number) == best} for t in shown
+    ]
     states = {state: name for state, name in STATES.items() if any(t.state == state for t in shown)}
-    body = fill(
-        "trials.html.j2", columns=COLUMNS, rows=rows, states=states, total=len(run.trials)
-    )
+    body = fill("trials.html.j2", columns=COLUMNS, rows=rows, states=states, total=len(run.trials))
     return section("trials", "Every trial", body)
 
 
