@@ -1,7 +1,7 @@
 """All tables and figures that the files of a run folder allow."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tl_hpo.errors import UserError
 from tl_hpo.reporting import importance, paper, tables
 from tl_hpo.reporting.axes import axes_of
 from tl_hpo.reporting.best_so_far import standings, write_best_so_far
-from tl_hpo.reporting.comparison import Compared, by_name, compared, name_of
+from tl_hpo.reporting.comparison import Compared, beside_paper, by_name, compared, name_of
 from tl_hpo.reporting.figures import (
     accuracy_over_time,
     acquisition,
@@ -26,17 +26,13 @@ from tl_hpo.reporting.figures import (
 from tl_hpo.reporting.figures import importance as importance_figure
 from tl_hpo.reporting.files import side_suffix, step_file
 from tl_hpo.reporting.leakage import FIGURE
+from tl_hpo.reporting.making import Task, made
 from tl_hpo.reporting.network import Network, network_of
 from tl_hpo.reporting.page.report_page import REPORT_FILE, write_report_page
 from tl_hpo.reporting.records import Run, read_run
 from tl_hpo.search.slices import Slice
 
 log = logging.getLogger(__name__)
-
-LAYER_STEP = "layer"
-"""What the name of the step over the delimiting layer contains."""
-
-Task = tuple[Path, Callable[[Path], object]]
 
 
 def write_report(
@@ -61,7 +57,7 @@ def write_report(
     """
     run = read_run(run_folder)
     related = _related(run)
-    chosen, beside = compared(run, related), _beside_paper(run, related)
+    chosen, beside = compared(run, related), beside_paper(run, related)
     network = network_of(run)
     tasks: list[Task] = [
         *_tables(run, beside),
@@ -73,12 +69,7 @@ def write_report(
             partial(write_report_page, run, beside, chosen, network),
         ),
     ]
-    return [written for path, make in tasks if _attempt(path, make) for written in _files(path)]
-
-
-def _files(path: Path) -> list[Path]:
-    """Return what a task wrote: figures are written twice."""
-    return [path, path.with_suffix(".svg")] if path.suffix == ".png" else [path]
+    return made(tasks)
 
 
 def _related(run: Run) -> list[Run]:
@@ -190,34 +181,8 @@ def _step_figures(run: Run, lines: Mapping[str, Sequence[Slice]]) -> Iterator[Ta
             yield path, partial(acquisition.draw, of_step, title=title)
 
 
-def _attempt(path: Path, make: Callable[..., object]) -> bool:
-    """Make one file and return whether that worked: no figure is worth losing the others."""
-    try:
-        make(path=path)
-    except Exception as error:
-        log.warning("%s was not written: %s: %s", path.name, type(error).__name__, error)
-        return False
-    return True
-
-
 def _title(run: Run, what: str, strategy: bool = True) -> str:
     parts = [what, run.experiment.dataset]
     if strategy:
         parts.append(f"strategy {run.experiment.strategy}")
     return " · ".join([*parts, "synthetic images"] if run.experiment.synthetic else parts)
-
-
-def _beside_paper(run: Run, related: Sequence[Run]) -> list[paper.Comparison]:
-    """Compare with the paper; of several experiments of a strategy, this one or else the best."""
-    achieved: dict[str, paper.Achieved] = {}
-    ranked = sorted((r for r in related if r.best), key=lambda r: r.best.val_accuracy)  # type: ignore[union-attr]
-    for one in (*ranked, run):
-        if one.best is not None:
-            earlier = [t for t in one.searched if LAYER_STEP not in t.step]
-            before = tables.best_trial(earlier) if len(earlier) < len(one.searched) else None
-            achieved[one.experiment.strategy] = paper.Achieved(
-                accuracy=one.best.val_accuracy,
-                f1=one.best.validation.get("f1"),
-                before_layers=before.val_accuracy if before else None,
-            )
-    return paper.comparison_table(run.experiment.dataset, achieved, run.experiment.strategy)
