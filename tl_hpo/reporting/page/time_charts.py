@@ -42,7 +42,9 @@ def experiments_over_time(experiments: Mapping[str, Sequence[Epoch]], file: str)
         len(titles), 1, shared_xaxes=True, shared_yaxes="all", subplot_titles=titles,
         vertical_spacing=0.32 / (len(titles) + 1),
     )  # fmt: skip
-    figure.update_layout(**layout(110 + 240 * len(titles)))
+    height = 130 + 240 * len(titles)
+    above = {"legend": {"orientation": "h", "yanchor": "bottom", "y": 1 + 34 / height, "x": 0}}
+    figure.update_layout(**layout(height) | above, margin_t=80)
     colours = colours_of(epoch.step for epoch in everything)
     for row, epochs in enumerate(experiments.values(), start=1):
         _add_trials(figure, epochs, colours, length, row)
