@@ -7,6 +7,9 @@ from tl_hpo.reporting.records import Trial
 
 Value = str | float | None
 
+SAME_SHARE = 0.05
+"""Shares that differ by less are one: of the layers of several models there are whole numbers."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -55,4 +58,6 @@ def _layers(trials: Sequence[Trial]) -> Axis:
         t.delimiting_layer / t.n_layers if t.delimiting_layer is not None and t.n_layers else None
         for t in trials
     ]
-    return Axis("delimiting layer (share)", shares)
+    known = [share for share in shares if share is not None]
+    same = max(known, default=0.0) - min(known, default=0.0) < SAME_SHARE
+    return Axis("delimiting layer (share)", [None] * len(trials) if same else shares)

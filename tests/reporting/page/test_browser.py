@@ -149,7 +149,7 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     cell.click()
     dialog = page.locator("dialog[open]")
     assert dialog.locator("img").count() == min(count, 24)
-    assert cell.get_attribute("data-about") in dialog.inner_text()
+    assert cell.get_attribute("aria-label") in dialog.inner_text()
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     cell.click()

@@ -16,7 +16,7 @@ PIXELS = 112
 PER_CELL = 24
 MOST_IMAGES = 800
 """Files that are read for the cells, so that a page of a large dataset does not take long."""
-MOST_CLASSES = 60
+MOST_CLASSES = 50
 """More rows and columns nobody reads, and their cells would need megabytes."""
 DEEP = 0.55
 """Share of a class above which a cell is so dark that its text is white."""
@@ -66,9 +66,9 @@ def _row(row: int, counts: Sequence[int], classes: Sequence[str], opened: set[Ce
             "share": count / total,
             "deep": count / total > DEEP,
             "key": f"{row},{column}" if (row, column) in opened else "",
-            "about": f"{classes[row]}, taken for {classes[column]}"
+            "about": f"true {classes[row]}, taken for {classes[column]}"
             if row != column
-            else f"{classes[row]}, correct",
+            else f"true {classes[row]}, recognised",
         }
         for column, count in enumerate(counts)
     ]

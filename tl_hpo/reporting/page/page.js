@@ -4,7 +4,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const print = matchMedia("print");
   const touch = matchMedia("(pointer: coarse)");
-  const PRINT_PIXELS = 680; // what is left of A4 and Letter between their margins
+  const PRINT_PIXELS = 660; // what is left of A4 and Letter between their margins
   let chosen = null; // "light" or "dark" once the button was pressed
 
   // Colour scheme
@@ -114,7 +114,7 @@
       if (!cell) return;
       const own = images[cell.dataset.cell];
       const count = Number(cell.dataset.count);
-      document.getElementById("images-title").textContent = `True class ${cell.dataset.about}`;
+      document.getElementById("images-title").textContent = cell.getAttribute("aria-label");
       const all = own.length === count ? "" : `, of which the ${own.length} that the model is surest of`;
       document.getElementById("images-count").textContent =
         `${count} ${count === 1 ? "image" : "images"} of the ${matrix.dataset.side} side${all}`;

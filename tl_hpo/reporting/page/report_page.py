@@ -14,6 +14,7 @@ from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.page import pictures, search_charts, time_charts
 from tl_hpo.reporting.page.charts import Chart
 from tl_hpo.reporting.page.confusion import confusion
+from tl_hpo.reporting.page.limits import MOST_TRIALS
 from tl_hpo.reporting.page.provenance import provenance
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section, titled, write_page
 from tl_hpo.reporting.page.thumbnails import Thumbnails
@@ -108,8 +109,11 @@ def _mattered(run: Run) -> Section | None:
     if run.importances:
         counts = importance.scored_trials(run)
         parts.insert(0, search_charts.importances(run.importances, counts).html())
-    for step, own in tables.steps_of(run.searched).items():
-        chart = search_charts.slices(step, own, f"figures/slices_{step_file(step)}")
+    steps = tables.steps_of(run.searched)
+    most = MOST_TRIALS // max(1, len(steps))  # of all charts together
+    for step, own in steps.items():
+        file = f"figures/slices_{step_file(step)}"
+        chart = search_charts.slices(step, own, file, most)
         if chart is not None:
             parts += [fill("heading.html.j2", title=f"Slices of step {step}"), chart.html()]
     return section("mattered", "What mattered", *parts)

@@ -14,6 +14,7 @@ from tl_hpo.reporting.figures.convergence import KINDS
 from tl_hpo.reporting.figures.style import PALETTE
 from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.page.charts import ACCURACY, Chart, empty, layout, text
+from tl_hpo.reporting.page.limits import MOST_TRIALS, best_trials, note
 from tl_hpo.reporting.records import Importance, Trial
 
 EARLY, LATE = "#56B4E9", "#D55E00"
@@ -53,9 +54,13 @@ def importances(rows: Sequence[Importance], trials: Mapping[str, int]) -> Chart:
     return Chart(figure, "Importance of each hyperparameter", "figures/importance")
 
 
-def slices(step: str, trials: Sequence[Trial], file: str) -> Chart | None:
-    """Return Optuna's slice plot of the scored trials of a step, None where they do not differ."""
-    scored = [trial for trial in trials if trial.scored]
+def slices(step: str, trials: Sequence[Trial], file: str, most: int = MOST_TRIALS) -> Chart | None:
+    """Return Optuna's slice plot of the scored trials of a step, None where they do not differ.
+
+    At most the ``most`` best of them are drawn.
+    """
+    everything = [trial for trial in trials if trial.scored]
+    scored = best_trials(everything, most)
     axes = axes_of(scored)
     if not axes:
         return None
@@ -72,7 +77,7 @@ def slices(step: str, trials: Sequence[Trial], file: str) -> Chart | None:
         }
     )
     about = f"Validation accuracy of the trials of step {step} along each hyperparameter"
-    return Chart(figure, about, file, width=PANEL_PIXELS * len(axes) + 110)
+    return Chart(figure, about, file, note(everything, most), PANEL_PIXELS * len(axes) + 110)
 
 
 def _without_quotes(trace: go.Scatter) -> None:
@@ -116,7 +121,7 @@ def delimiting_layer(network: Network, file: str) -> Chart:
     """Return the trials of the best model by delimiting layer, along the network's blocks."""
     figure = empty(440)
     for state, (_, colour, label) in KINDS.items():
-        own = [trial for trial in network.trials if trial.state == state]
+        own = [trial for trial in best_trials(network.trials) if trial.state == state]
         if not own:
             continue
         figure.add_scatter(
@@ -145,7 +150,8 @@ def delimiting_layer(network: Network, file: str) -> Chart:
         yaxis_title=ACCURACY,
     )
     wide = 34 * len(network.blocks) + 120
-    return Chart(figure, "Validation accuracy by delimiting layer", file, width=min(wide, 640))
+    about = "Validation accuracy by delimiting layer"
+    return Chart(figure, about, file, note(network.trials), min(wide, 640))
 
 
 def _network_axis(network: Network) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from tl_hpo.reporting.figures.images import load
 
 PAGE_BYTES = 10_000_000
 """What a page may have at most."""
-BUDGET = 3_000_000
-"""Bytes of images in a page, beside 4.9 MB of Plotly and what tables and charts need at most."""
+BUDGET = 2_200_000
+"""Bytes of images in a page, beside 4.7 MB of Plotly and what tables and charts need at most."""
 QUALITY = 78
 
 

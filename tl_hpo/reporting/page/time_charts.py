@@ -66,8 +66,8 @@ def _add_trials(
     named = {trace.legendgroup for trace in figure.data}
     for (step, phase), lines in _lines(_best_epochs(epochs)).items():
         figure.add_scatter(
-            x=[None if e is None else e.elapsed_seconds / length for e in lines],
-            y=[None if e is None else e.val_accuracy for e in lines],
+            x=[None if e is None else round(e.elapsed_seconds / length, 3) for e in lines],
+            y=[None if e is None else _rounded(e.val_accuracy) for e in lines],
             customdata=[None if e is None else [e.number, e.epoch] for e in lines],
             mode="lines+markers",
             line={"color": colours[step], "dash": DASHES.get(phase, "solid"), "width": 1.6},
@@ -80,12 +80,16 @@ def _add_trials(
             **place,
         )
         named.add(step)
-    times, highest = best_so_far(epochs)
+    times, highest = _corners(*best_so_far(epochs))
     figure.add_scatter(
         x=[time / length for time in times], y=highest, mode="lines", meta=INK, name=BEST,
         line={"shape": "hv", "width": 1.6}, legendgroup=BEST, showlegend=BEST not in named,
         hoverinfo="skip", **place,
     )  # fmt: skip
+
+
+def _rounded(accuracy: float | None) -> float | None:
+    return None if accuracy is None else round(accuracy, 5)
 
 
 def _lines(epochs: Sequence[Epoch]) -> dict[tuple[str, str], list[Epoch | None]]:
@@ -102,6 +106,13 @@ def _lines(epochs: Sequence[Epoch]) -> dict[tuple[str, str], list[Epoch | None]]
             lines.setdefault((step, phase), []).extend([*end, *rows, None])
             end = rows[-1:]
     return {key: own for key, own in lines.items() if own}
+
+
+def _corners(times: Sequence[float], highest: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return the places where a rising line of steps rises, and its end."""
+    last = len(times) - 1
+    kept = [i for i in range(len(times)) if i in (0, last) or highest[i] != highest[i - 1]]
+    return [times[i] for i in kept], [highest[i] for i in kept]
 
 
 def _best_epochs(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
@@ -134,8 +145,9 @@ def standing_charts(stood: Mapping[str, Sequence[Standing]], file: str) -> list[
     for about, name in (("trials", ""), (f"elapsed time ({unit})", file)):
         figure = empty(330)
         for colour, (experiment, rows) in zip(cycle(PALETTE), stood.items(), strict=False):
-            places = [r.trials if not name else r.elapsed_seconds / length for r in rows]
-            _add_standing(figure, experiment, rows, places, colour)
+            kept = _changes(rows)
+            places = [r.elapsed_seconds / length if name else r.trials for r in kept]
+            _add_standing(figure, experiment, kept, places, colour)
         figure.update_layout(
             xaxis={"title": about, "rangemode": "tozero"},
             yaxis_title=f"best {ACCURACY} so far",
@@ -144,6 +156,13 @@ def standing_charts(stood: Mapping[str, Sequence[Standing]], file: str) -> list[
         told = f"Best validation accuracy so far over {about}"
         charts.append(Chart(figure, told, "" if name else file))
     return charts
+
+
+def _changes(rows: Sequence[Standing]) -> list[Standing]:
+    """Return the first row, those where another trial became the best, and the last."""
+    bests = [(row.best_step, row.best_number) for row in rows]
+    last = len(rows) - 1
+    return [r for i, r in enumerate(rows) if i in (0, last) or bests[i] != bests[i - 1]]
 
 
 def _add_standing(

@@ -1,16 +1,14 @@
 """Every trial in a table that can be sorted and filtered."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tl_hpo.reporting.figures.style import shortened
+from tl_hpo.reporting.page.limits import best_trials
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section
 from tl_hpo.reporting.records import Run, Trial
 from tl_hpo.reporting.tables import steps
 
-MOST_TRIALS = 2000
-"""Rows in a page; trials.csv holds all."""
-REASON_CHARACTERS = 300
+REASON_CHARACTERS = 200
 STATES = {
     "COMPLETE": "finished",
     "PRUNED": "cancelled early",
@@ -45,7 +43,7 @@ def trials(run: Run) -> Section | None:
     """Return the table of all trials, the best marked; the best of them where there are many."""
     if not run.trials:
         return None
-    shown = _best_of(run.trials)
+    shown = best_trials(run.trials)
     best = (run.best.step, run.best.number) if run.best else None
     rows = [
         {"cells": _cells(t), "state": t.state, "best": (t.step, t.number) == best} for t in shown
@@ -53,18 +51,6 @@ def trials(run: Run) -> Section | None:
     states = {state: name for state, name in STATES.items() if any(t.state == state for t in shown)}
     body = fill("trials.html.j2", columns=COLUMNS, rows=rows, states=states, total=len(run.trials))
     return section("trials", "Every trial", body)
-
-
-def _best_of(trials: Sequence[Trial]) -> Sequence[Trial]:
-    if len(trials) <= MOST_TRIALS:
-        return trials
-    ranked = sorted(range(len(trials)), key=lambda i: (not trials[i].scored, *_worse(trials[i])))
-    return [trials[index] for index in sorted(ranked[:MOST_TRIALS])]
-
-
-def _worse(trial: Trial) -> tuple[bool, float]:
-    complete, accuracy = trial.rank
-    return not complete, -accuracy
 
 
 def _cells(trial: Trial) -> list[dict[str, Any]]:
