@@ -88,7 +88,7 @@ class Thumbnails:
             )
         if self.left_out:
             sentences.append(
-                f"{self.left_out} of them have no room in a file that may have "
+                f"{self.left_out} of the images to be shown have no room in a file that may have "
                 f"{math.floor(PAGE_BYTES / 1e6)} MB: examples and mistaken pairs come first, then "
                 "the images of the confusion matrix, from every cell in turns."
             )
