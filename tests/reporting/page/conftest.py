@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from tl_hpo.files import write_json
 from tl_hpo.reporting.report import write_report
@@ -69,10 +68,8 @@ def report(experiment):
             "latency_ms": 6.7,
         },
     )
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # those that the command drew are seen by other tests
-        patch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b""))
+    with pytest.MonkeyPatch.context() as patch:  # the command has drawn the figures
+        patch.setattr("tl_hpo.reporting.figures.style.save", lambda *_: None)
         assert experiment / "report.html" in write_report(experiment)
     return experiment / "report.html"
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -19,6 +18,7 @@ DPI = 200
 PHOTO_DPI = 120
 """Of photographs within an SVG, which holds them without loss: at more it would be very large."""
 
+PAD_INCHES = 0.1
 POINTS_PER_INCH = 72
 CHARACTER_WIDTH = 0.55
 """Mean width of a character, in units of the font size."""
@@ -76,14 +76,19 @@ def drawing(
         lines = wrapped(title, width, TITLE_SIZE)
         figure.suptitle(lines, fontsize=TITLE_SIZE, fontweight="bold", **where)
         yield figure
-        _save(figure, path, dpi=DPI)
-        _save(figure, path.with_suffix(".svg"), dpi=PHOTO_DPI, metadata={"Date": None})
+        save(figure, path)
 
 
-def _save(figure: Figure, path: Path, **how: Any) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Save a figure to ``path`` as PNG and beside it as SVG, both cut to what is drawn."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # everything has its place: once is enough for both
+    drawn = figure.get_tightbbox().padded(PAD_INCHES)
+    how = {"bbox_inches": drawn, "facecolor": "white"}
     with replacing(path) as temporary:
-        kind = path.suffix.removeprefix(".")
-        figure.savefig(temporary, format=kind, bbox_inches="tight", facecolor="white", **how)
+        figure.savefig(temporary, format="png", dpi=DPI, **how)
+    with replacing(path.with_suffix(".svg")) as temporary:
+        figure.savefig(temporary, format="svg", dpi=PHOTO_DPI, metadata={"Date": None}, **how)
 
 
 def wrapped(text: str, width: float, size: float) -> str:
