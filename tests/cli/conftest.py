@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -31,6 +32,24 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Have the figures drawn: for tests that look at them."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build figures but render none of those made in this process, which takes seconds."""
+
+    def save(_: Figure, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PNG")
+        path.with_suffix(".svg").write_bytes(b"SVG")
+
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("tl_hpo.reporting.figures.style.save", save)
 
 
 @pytest.fixture

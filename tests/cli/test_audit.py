@@ -28,7 +28,12 @@ def test_audits_images_and_names_what_it_wrote(start, image_folder, tmp_path):
     assert "1 set has the same file under several classes" in out
     folder = tmp_path / "runs" / "folder" / "audit"
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert written == {"audit.json", "audit.md", "figures/leakage_pairs.png"}
+    assert written == {
+        "audit.json",
+        "audit.md",
+        "figures/leakage_pairs.png",
+        "figures/leakage_pairs.svg",
+    }
     for name in written:
         assert name in out
     assert (folder / "audit.md").read_text() in out

@@ -45,6 +45,7 @@ def test_train_sweeps_like_any_hydra_application(command, image_folder, tiny):
     assert len(results) == 4
 
 
+@pytest.mark.usefixtures("drawn")
 def test_optimize_sweeps_put_each_experiment_where_a_single_run_would(command, image_folder, tiny):
     outcome = command(
         "optimize", "-m", *folder(image_folder()), *tiny,
@@ -63,7 +64,9 @@ def test_optimize_sweeps_put_each_experiment_where_a_single_run_would(command, i
             "best_model/config.yaml",
             "best_model/labels.json",
             "best_model/metrics.json",
+            "report.html",
             "figures/accuracy_over_time.png",
+            "figures/accuracy_over_time.svg",
             "figures/confusion_matrix.png",
             "figures/class_examples.png",
             "figures/mistaken_pairs.png",

@@ -5,7 +5,6 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from tl_hpo.files import write_csv, write_json
@@ -200,4 +199,10 @@ def coarse(monkeypatch):
 @pytest.fixture
 def instant(monkeypatch):
     """Build figures but render none: for tests of which files are written."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b"PNG"))
+
+    def save(_, path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PNG")
+        path.with_suffix(".svg").write_bytes(b"SVG")
+
+    monkeypatch.setattr("tl_hpo.reporting.figures.style.save", save)

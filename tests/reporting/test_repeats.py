@@ -136,6 +136,7 @@ def test_repeats_change_no_figure_of_the_search(fake_run, monkeypatch):
     assert "| repeats | 6 | 5 | 0 | 1 |" in text
 
 
+@pytest.mark.usefixtures("instant")
 def test_the_figure_before_the_layer_step_beside_the_papers_is_not_of_a_repeat(fake_run):
     folder = fake_run(images=False)
     write_report(folder)

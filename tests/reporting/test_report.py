@@ -11,6 +11,9 @@ from tl_hpo.search.slices import Slice
 pytestmark = pytest.mark.usefixtures("instant")
 
 FIGURES = {
+    "delimiting_layer.png",
+    "slices_shared.png",
+    "slices_layer.png",
     "accuracy_over_time.png",
     "confusion_matrix.png",
     "class_examples.png",
@@ -19,7 +22,7 @@ FIGURES = {
     "convergence_layer.png",
     "best_so_far.png",
 }
-TABLES = {"per_class.csv", "summary.md", "best_so_far.csv"}
+TABLES = {"per_class.csv", "summary.md", "best_so_far.csv", "report.html"}
 SLICE = Slice("a", "lr", True, x=[0.1, 1], mean=[0.5, 0.6], std=[0.1, 0.1], acquisition=[0, 1])
 
 
@@ -28,14 +31,17 @@ def _names(paths):
     return {path.name for path in paths}
 
 
-def test_writes_every_table_and_figure(fake_run):
+def _twice(figures):
+    return {name.replace(".png", ending) for name in figures for ending in (".png", ".svg")}
+
+
+def test_writes_every_table_and_figure_and_the_page_last(fake_run):
     folder = fake_run()
-    names = _names(write_report(folder, {"shared": [SLICE], "layer": []}))
-    assert names == {*FIGURES, *TABLES, "acquisition_shared.png"}
-    assert {path.name for path in (folder / "figures").iterdir()} == {
-        *FIGURES,
-        "acquisition_shared.png",
-    }
+    written = write_report(folder, {"shared": [SLICE], "layer": []})
+    figures = _twice({*FIGURES, "acquisition_shared.png"})
+    assert _names(written) == {*figures, *TABLES}
+    assert {path.name for path in (folder / "figures").iterdir()} == figures
+    assert written[-1] == folder / "report.html"
 
 
 def test_strategies_of_a_dataset_are_drawn_together(fake_run):
@@ -107,8 +113,13 @@ def test_only_what_the_files_allow(fake_run):
     for name in ("curves.csv", "predictions.csv", "split.csv", "best_model/metrics.json"):
         (folder / name).unlink()
     names = _names(write_report(folder))
-    convergence = {"convergence_shared.png", "convergence_layer.png"}
-    assert names == {"summary.md", "best_so_far.csv", "best_so_far.png", *convergence}
+    of_trials = FIGURES - {
+        "accuracy_over_time.png",
+        "confusion_matrix.png",
+        "class_examples.png",
+        "mistaken_pairs.png",
+    }
+    assert names == {"summary.md", "best_so_far.csv", "report.html", *_twice(of_trials)}
 
 
 def test_step_name_cannot_leave_the_folder(fake_run):

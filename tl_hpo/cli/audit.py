@@ -89,4 +89,5 @@ def _write(folder: Path, found: Audit, root: Path, text: str) -> dict[str, Path]
         "text": folder / TEXT_FILE,
         "numbers": write_audit(folder, found),
         "pairs": folder / FIGURE,
+        "as SVG": (folder / FIGURE).with_suffix(".svg"),
     }

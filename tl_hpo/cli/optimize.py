@@ -18,6 +18,7 @@ from tl_hpo.cli.execution import make_executor
 from tl_hpo.cli.plan import held_fixed, make_plan
 from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
+from tl_hpo.cli.versions import versions
 from tl_hpo.cli.watching import draws_live, watched
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
@@ -32,6 +33,7 @@ from tl_hpo.files import (
 )
 from tl_hpo.inference.speed import record_speed
 from tl_hpo.reporting.leakage import AUDIT_FILE
+from tl_hpo.reporting.page.report_page import REPORT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search import backup
@@ -194,6 +196,7 @@ def _describe_dataset(
             "classes": list(table.classes),
             "objective": config.objective,
             "pixels": data.checksum,
+            "versions": versions(config.trainer.accelerator),
             "split": {
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),
@@ -259,6 +262,7 @@ def _mean_of(chosen: Repeated) -> str:
 
 def _tell_files(folder: Path) -> None:
     for title, name in (
+        ("report", REPORT_FILE),
         ("summary", "summary.md"),
         ("best model", BEST_MODEL),
         ("how to repeat it", BEST_FILE),

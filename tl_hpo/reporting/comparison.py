@@ -1,10 +1,17 @@
 """Which experiments are compared in figures, and how their titles say so."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from tl_hpo.reporting import paper
 from tl_hpo.reporting.records import Run
 from tl_hpo.reporting.tables import best_trial
+
+Row = TypeVar("Row")
+
+LAYER_STEP = "layer"
+"""What the name of the step over the delimiting layer contains."""
 
 MOST = 6
 """More panels would not fit a page, nor more lines a panel."""
@@ -38,6 +45,33 @@ def compared(run: Run, related: Sequence[Run]) -> Compared:
 def name_of(run: Run) -> str:
     """Return the name of a run's folder."""
     return run.folder.resolve().name
+
+
+def by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
+    """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
+    told = {name_of(run): tell(run) for run in runs}
+    return {name: rows for name, rows in told.items() if rows}
+
+
+def beside_paper(run: Run, related: Sequence[Run]) -> list[paper.Comparison]:
+    """Compare with the paper; of several experiments of a strategy, ``run`` or else the best."""
+    achieved: dict[str, paper.Achieved] = {}
+    ranked = sorted((r for r in related if r.best), key=lambda r: r.best.val_accuracy)  # type: ignore[union-attr]
+    for one in (*ranked, run):
+        if one.best is not None:
+            achieved[one.experiment.strategy] = paper.Achieved(
+                accuracy=one.best.val_accuracy,
+                f1=one.best.validation.get("f1"),
+                before_layers=before_layers(one),
+            )
+    return paper.comparison_table(run.experiment.dataset, achieved, run.experiment.strategy)
+
+
+def before_layers(run: Run) -> float | None:
+    """Return the best validation accuracy before the layer step, None where there is no such."""
+    earlier = [trial for trial in run.searched if LAYER_STEP not in trial.step]
+    best = best_trial(earlier) if len(earlier) < len(run.searched) else None
+    return best.val_accuracy if best else None
 
 
 def _accuracy(run: Run) -> float | None:

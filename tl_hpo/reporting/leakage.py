@@ -47,10 +47,11 @@ SHORTCUTS = (
 )
 
 
-def section(audit: Audit, *, named: bool = True) -> list[str]:
+def section(audit: Audit, *, pairs: bool = True, named: bool = True) -> list[str]:
     """Return the section as Markdown blocks, to be set apart by blank lines; warnings first.
 
-    Without ``named`` no file is named: a name may tell whose image it is.
+    Without ``pairs`` the worst pairs are left out, for where they are shown; without ``named`` no
+    file is named: a name may tell whose image it is.
     """
     told = [f"- **Warning:** {text}" for text in warnings(audit)]
     return [
@@ -59,7 +60,7 @@ def section(audit: Audit, *, named: bool = True) -> list[str]:
         *_sets(audit),
         *_leaks(audit),
         *(_conflicts(audit) if named else []),
-        *(_pairs(audit) if named else []),
+        *(_pairs(audit) if pairs and named else []),
         *_shortcuts(audit),
     ]
 

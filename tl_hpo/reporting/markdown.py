@@ -14,7 +14,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def plain(text: str) -> str:
     """Escape what Markdown would take for markup; a folder name may hold any of it, lines too."""
     text = " ".join(text.splitlines())
-    for mark in "\\|*_`<[#":
+    for mark in "\\|*_`<[#&":
         text = text.replace(mark, f"\\{mark}")
     return text
 

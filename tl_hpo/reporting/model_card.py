@@ -11,7 +11,7 @@ import yaml
 
 from tl_hpo.files import write_text
 from tl_hpo.models.plain import loading_lines
-from tl_hpo.reporting import calibration, sides, speed, tables
+from tl_hpo.reporting import sides, tables, use
 from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
 from tl_hpo.reporting.reading import unreadable
 from tl_hpo.reporting.records import Run
@@ -84,13 +84,13 @@ def write_card(run: Run, path: Path) -> None:
         *_data(run),
         "## Metrics",
         *sides.section(run.best, run.metrics),
-        *calibration.section(folder),
-        *speed.section(folder),
+        *use.calibration(run),
+        *use.speed(run),
         "## Intended use and limits",
         INTENDED,
         "\n".join(f"- {limit}" for limit in LIMITS),
         LICENSE,
-        *tables.split_section(run, named=False),
+        *tables.split(run, named=False),
         "## How it was found",
         *_found(run, described),
     ]

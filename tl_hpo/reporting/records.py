@@ -7,6 +7,7 @@ from typing import Any
 
 from tl_hpo.data.audit.records import Audit
 from tl_hpo.errors import UserError
+from tl_hpo.inference.speed import SPEED_FILE, Speed
 from tl_hpo.reporting.leakage import read_audit
 from tl_hpo.reporting.reading import (
     build,
@@ -16,11 +17,14 @@ from tl_hpo.reporting.reading import (
     read_rows,
     unreadable,
 )
+from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
 from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
+from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.metrics import ClassMetrics
+from tl_hpo.training.result import METRICS_FILE
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ class Experiment:
     """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known.
 
     ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name.
+    ``versions`` holds those of the software by name, and machine and device; empty in older ones.
     """
 
     dataset: str
@@ -184,6 +189,7 @@ class Experiment:
     classes: tuple[str, ...] = ()
     objective: str = "val_accuracy"
     split: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,8 @@ class Run:
     endings: list[Ending] = field(default_factory=list)
     brought: list[Brought] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    calibration: Calibration | None = None
+    speed: Speed | None = None
 
     @property
     def searched(self) -> list[Trial]:
@@ -235,7 +243,7 @@ def read_run(folder: Path) -> Run:
             f"The run folder must hold experiment.json or trials.csv, got {str(folder)!r}; "
             "name a folder that optimize.py wrote to, <runs_dir>/<dataset>/<strategy>."
         )
-    metrics = _read_metrics(folder / "best_model" / "metrics.json")
+    metrics = _read_metrics(folder / BEST_MODEL / METRICS_FILE)
     return Run(
         folder=folder,
         experiment=_read_experiment(folder, metrics),
@@ -252,6 +260,8 @@ def read_run(folder: Path) -> Run:
         endings=read_objects(folder / ENDINGS_FILE, Ending),
         brought=read_objects(folder / WARM_FILE, Brought, BROUGHT),
         left_out=read_objects(folder / WARM_FILE, LeftOut, LEFT_OUT),
+        calibration=read_calibration(folder / BEST_MODEL),
+        speed=read_object(folder / BEST_MODEL / SPEED_FILE, Speed),
     )
 
 

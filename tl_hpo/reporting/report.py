@@ -1,16 +1,15 @@
 """All tables and figures that the files of a run folder allow."""
 
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from tl_hpo.errors import UserError
 from tl_hpo.reporting import importance, model_card, paper, tables
+from tl_hpo.reporting.axes import axes_of
 from tl_hpo.reporting.best_so_far import standings, write_best_so_far
-from tl_hpo.reporting.comparison import compared, name_of
+from tl_hpo.reporting.comparison import Compared, beside_paper, by_name, compared, name_of
 from tl_hpo.reporting.figures import (
     accuracy_over_time,
     acquisition,
@@ -18,39 +17,39 @@ from tl_hpo.reporting.figures import (
     class_examples,
     confusion_matrix,
     convergence,
+    delimiting_layer,
     leakage_pairs,
     mistaken_pairs,
+    slices,
     strategies_over_time,
 )
 from tl_hpo.reporting.figures import importance as importance_figure
+from tl_hpo.reporting.files import side_suffix, step_file
 from tl_hpo.reporting.leakage import FIGURE
+from tl_hpo.reporting.making import Task, made
+from tl_hpo.reporting.network import Network, network_of
+from tl_hpo.reporting.page.report_page import REPORT_FILE, write_report_page
 from tl_hpo.reporting.records import Run, read_run
 from tl_hpo.search.slices import Slice
 
 log = logging.getLogger(__name__)
 
-LAYER_STEP = "layer"
-"""What the name of the step over the delimiting layer contains."""
-
-Task = tuple[Path, Callable[[Path], object]]
-Row = TypeVar("Row")
-
 
 def write_report(
-    run_folder: Path, slices: Mapping[str, Sequence[Slice]] | None = None
+    run_folder: Path, lines: Mapping[str, Sequence[Slice]] | None = None
 ) -> list[Path]:
-    """Write the tables and figures of an experiment into its run folder.
+    """Write the tables, the figures and the page of an experiment into its run folder.
 
-    A table or figure that fails is logged with its reason and does not stop the others; one from
-    an earlier call is then left as it is, and so are acquisition figures without ``slices``.
+    What fails is logged with its reason and does not stop the others; what is there from an
+    earlier call is then left as it is, and so are acquisition figures without ``lines``.
 
     Args:
         run_folder: where optimize.py wrote; other strategies of the dataset are looked for beside
             it.
-        slices: for each step, what the figure of its acquisition shows.
+        lines: for each step, what the figure of its acquisition shows.
 
     Returns:
-        The files written.
+        The files written, the page last.
 
     Raises:
         UserError: the folder is no run folder, or one of its files cannot be understood.
@@ -58,13 +57,19 @@ def write_report(
     """
     run = read_run(run_folder)
     related = _related(run)
-    tasks = [
-        *_tables(run, related),
+    chosen, beside = compared(run, related), beside_paper(run, related)
+    network = network_of(run)
+    tasks: list[Task] = [
+        *_tables(run, beside),
         *_figures(run),
-        *_step_figures(run, slices or {}),
-        *_search_figures(run, related),
+        *_step_figures(run, lines or {}),
+        *_search_figures(run, chosen, network),
+        (
+            run.folder / REPORT_FILE,
+            partial(write_report_page, run, beside, chosen, network),
+        ),
     ]
-    return [path for path, make in tasks if _attempt(path, make)]
+    return made(tasks)
 
 
 def _related(run: Run) -> list[Run]:
@@ -92,15 +97,12 @@ def _runs(folders: Iterator[Path] | Sequence[Path]) -> list[Run]:
     return found
 
 
-def _tables(run: Run, related: Sequence[Run]) -> Iterator[Task]:
+def _tables(run: Run, beside: Sequence[paper.Comparison]) -> Iterator[Task]:
     if run.metrics is not None:
         for side, metrics in run.metrics.sides().items():
             make = partial(tables.write_per_class, metrics, run.experiment.classes)
-            yield run.folder / f"per_class{_suffix(side)}.csv", make
-    yield (
-        run.folder / "summary.md",
-        partial(tables.write_summary, run, _beside_paper(run, related)),
-    )
+            yield run.folder / f"per_class{side_suffix(side)}.csv", make
+    yield run.folder / "summary.md", partial(tables.write_summary, run, beside)
     if model_card.is_possible(run):
         yield model_card.path_of(run), partial(model_card.write_card, run)
 
@@ -117,7 +119,7 @@ def _figures(run: Run) -> Iterator[Task]:
         for side, metrics in run.metrics.sides().items():
             title = _title(run, f"Confusion matrix, {side} side")
             draw = partial(confusion_matrix.draw, metrics.confusion, classes, title=title)
-            yield folder / f"confusion_matrix{_suffix(side)}.png", draw
+            yield folder / f"confusion_matrix{side_suffix(side)}.png", draw
     if run.split and root is not None:
         title = _title(run, "Examples of each class", strategy=False)
         examples = partial(class_examples.draw, run.split, classes, root, title=title)
@@ -132,17 +134,17 @@ def _figures(run: Run) -> Iterator[Task]:
         yield folder / "mistaken_pairs.png", pairs
 
 
-def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
+def _search_figures(run: Run, chosen: Compared, network: Network | None) -> Iterator[Task]:
     """Yield what tells of the search as a whole, beside the other strategies of the dataset."""
-    folder, chosen = run.folder / "figures", compared(run, related)
+    folder = run.folder / "figures"
     beside, alone = f", {chosen.words}" if chosen.words else "", not chosen.words
-    stood = _by_name(chosen.runs, standings)
+    stood = by_name(chosen.runs, standings)
     if name_of(run) in stood:
         yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[name_of(run)])
         title = _title(run, f"Best validation accuracy so far{beside}", strategy=alone)
         draw = partial(best_so_far.draw, stood, name_of(run), title=title)
         yield folder / "best_so_far.png", draw
-    epochs = _by_name(chosen.runs, lambda one: one.searched_epochs)
+    epochs = by_name(chosen.runs, lambda one: one.searched_epochs)
     if len(epochs) > 1:
         title = _title(run, f"Validation accuracy over time{beside}", strategy=False)
         together = partial(strategies_over_time.draw, epochs, title=title)
@@ -152,19 +154,13 @@ def _search_figures(run: Run, related: Sequence[Run]) -> Iterator[Task]:
         title = _title(run, "What mattered")
         bars = partial(importance_figure.draw, run.importances, title=title, trials=counts)
         yield folder / "importance.png", bars
+    if network is not None:
+        title = _title(run, f"Delimiting layer of {network.model}")
+        draw = partial(delimiting_layer.draw, network, title=title)
+        yield folder / "delimiting_layer.png", draw
 
 
-def _by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
-    """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
-    told = {name_of(run): tell(run) for run in runs}
-    return {name: rows for name, rows in told.items() if rows}
-
-
-def _suffix(side: str) -> str:
-    return "" if side == "validation" else f"_{side}"
-
-
-def _step_figures(run: Run, slices: Mapping[str, Sequence[Slice]]) -> Iterator[Task]:
+def _step_figures(run: Run, lines: Mapping[str, Sequence[Slice]]) -> Iterator[Task]:
     folder = run.folder / "figures"
     for step, own in tables.steps_of(run.searched).items():
         asked = [trial for trial in own if trial.state != "RUNNING"]
@@ -172,22 +168,19 @@ def _step_figures(run: Run, slices: Mapping[str, Sequence[Slice]]) -> Iterator[T
             title = _title(run, f"Convergence of step {step}")
             points = convergence.scaled_points(asked)
             draw = partial(convergence.draw, asked, title=title, points=points)
-            yield folder / f"convergence_{_file_name(step)}.png", draw
-    for step, lines in slices.items():
-        if lines:
+            yield folder / f"convergence_{step_file(step)}.png", draw
+        scored = [trial for trial in own if trial.scored]
+        if axes_of(scored):
+            title = _title(run, f"Accuracy by hyperparameter, step {step}")
+            yield (
+                folder / f"slices_{step_file(step)}.png",
+                partial(slices.draw, scored, title=title),
+            )
+    for step, of_step in lines.items():
+        if of_step:
             title = _title(run, f"Model and acquisition of step {step}")
-            path = folder / f"acquisition_{_file_name(step)}.png"
-            yield path, partial(acquisition.draw, lines, title=title)
-
-
-def _attempt(path: Path, make: Callable[..., object]) -> bool:
-    """Make one file and return whether that worked: no figure is worth losing the others."""
-    try:
-        make(path=path)
-    except Exception as error:
-        log.warning("%s was not written: %s: %s", path.name, type(error).__name__, error)
-        return False
-    return True
+            path = folder / f"acquisition_{step_file(step)}.png"
+            yield path, partial(acquisition.draw, of_step, title=title)
 
 
 def _title(run: Run, what: str, strategy: bool = True) -> str:
@@ -195,23 +188,3 @@ def _title(run: Run, what: str, strategy: bool = True) -> str:
     if strategy:
         parts.append(f"strategy {run.experiment.strategy}")
     return " · ".join([*parts, "synthetic images"] if run.experiment.synthetic else parts)
-
-
-def _file_name(step: str) -> str:
-    return re.sub(r"[^\w.-]", "_", step)
-
-
-def _beside_paper(run: Run, related: Sequence[Run]) -> list[paper.Comparison]:
-    """Compare with the paper; of several experiments of a strategy, this one or else the best."""
-    achieved: dict[str, paper.Achieved] = {}
-    ranked = sorted((r for r in related if r.best), key=lambda r: r.best.val_accuracy)  # type: ignore[union-attr]
-    for one in (*ranked, run):
-        if one.best is not None:
-            earlier = [t for t in one.searched if LAYER_STEP not in t.step]
-            before = tables.best_trial(earlier) if len(earlier) < len(one.searched) else None
-            achieved[one.experiment.strategy] = paper.Achieved(
-                accuracy=one.best.val_accuracy,
-                f1=one.best.validation.get("f1"),
-                before_layers=before.val_accuracy if before else None,
-            )
-    return paper.comparison_table(run.experiment.dataset, achieved, run.experiment.strategy)

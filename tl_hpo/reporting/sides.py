@@ -41,16 +41,16 @@ def _headline(best: Best, metrics: ModelMetrics | None) -> str:
     """Return the metrics of both sides, side by side, and what lies between them."""
     validation = metrics.validation.intervals if metrics else {}
     if best.test is None:
-        rows = [[n, _with_interval(best.validation.get(n), validation.get(n))] for n in HEADLINE]
+        rows = [[n, with_interval(best.validation.get(n), validation.get(n))] for n in HEADLINE]
         return table(["metric", "validation"], rows)
     test = metrics.test.intervals if metrics and metrics.test else {}
     between = metrics.difference if metrics else {}
     rows = [
         [
             name,
-            _with_interval(best.validation.get(name), validation.get(name)),
-            _with_interval(best.test.get(name), test.get(name)),
-            _with_interval(_minus(best.test, best.validation, name), between.get(name), "+.4f"),
+            with_interval(best.validation.get(name), validation.get(name)),
+            with_interval(best.test.get(name), test.get(name)),
+            with_interval(_minus(best.test, best.validation, name), between.get(name), "+.4f"),
         ]
         for name in HEADLINE
     ]
@@ -61,7 +61,8 @@ def _minus(one: Mapping[str, float], other: Mapping[str, float], name: str) -> f
     return one[name] - other[name] if name in one and name in other else None
 
 
-def _with_interval(value: float | None, bounds: Sequence[float] | None, form: str = ".4f") -> str:
+def with_interval(value: float | None, bounds: Sequence[float] | None, form: str = ".4f") -> str:
+    """Return a figure with its interval in brackets, where they are known."""
     if value is None:
         return ""
     between = f" [{bounds[0]:{form}}, {bounds[1]:{form}}]" if bounds else ""

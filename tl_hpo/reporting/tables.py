@@ -6,23 +6,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
-from tl_hpo.reporting import (
-    calibration,
-    folds,
-    importance,
-    leakage,
-    paper,
-    repeats,
-    sides,
-    warm_start,
-)
+from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, use, warm_start
 from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
-from tl_hpo.reporting.records import Run, SideMetrics, Trial
-from tl_hpo.search.best import BEST_MODEL
+from tl_hpo.reporting.records import Best, Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
 AVERAGE = "average"
+UNFINISHED = "No trial has finished yet."
 
 AVERAGES = (
     "Averages are over the classes that occur. Accuracy is one class against the rest, and its "
@@ -42,16 +33,17 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
     sections = [
         f"# {plain(name.dataset)}: strategy {plain(name.strategy)}",
         SYNTHETIC if name.synthetic else "",
-        *_best(run),
-        *_per_class(run),
-        "## Steps",
-        _steps(run.trials),
-        "\n".join(f"- {plain(ending.sentence())}" for ending in run.endings),
+        *configuration(run),
+        *judgement(run),
+        *per_class(run),
+        *steps(run),
         *repeats.section(run),
         *warm_start.section(run),
         *importance.section(run),
-        *_beside_paper(name.dataset, rows),
-        *split_section(run),
+        *beside_paper(name.dataset, rows),
+        *split(run),
+        *use.calibration(run),
+        *use.speed(run),
     ]
     write_text(path, "\n\n".join(section for section in sections if section) + "\n")
 
@@ -90,23 +82,41 @@ def _phase(name: str, optimizer: str, rate: float | None) -> str:
     return f"{name} with {optimizer}" + (f" at learning rate {rate:.4g}" if rate else "")
 
 
-def _best(run: Run) -> list[str]:
+def configuration(run: Run) -> list[str]:
+    """Return, as Markdown blocks, what the best trial is and the command that repeats it."""
     if run.best is None:
-        return ["No trial has finished yet."]
-    best = run.best
-    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
-    again = "python train.py " + " ".join(shlex.quote(entry) for entry in best.overrides)
+        return [UNFINISHED]
     return [
         "## Best configuration",
+        *found(run, run.best),
+        "To train it again:",
+        f"```\n{command(run.best)}\n```",
+        _objective(run.experiment.objective),
+    ]
+
+
+def found(run: Run, best: Best) -> list[str]:
+    """Return, as Markdown blocks, the best trial in words and which one it is."""
+    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
+    return [
         plain(in_words(own[0])) if own else "",
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
         f"{best.val_accuracy:.4f}. {repeats.of_the_best(run)}".rstrip(),
-        "To train it again:",
-        f"```\n{again}\n```",
-        _objective(run.experiment.objective),
+    ]
+
+
+def command(best: Best) -> str:
+    """Return the command line that trains the best trial again."""
+    return "python train.py " + " ".join(shlex.quote(entry) for entry in best.overrides)
+
+
+def judgement(run: Run) -> list[str]:
+    """Return, as Markdown blocks, the metrics of the best model, over all folds where it has."""
+    if run.best is None:
+        return []
+    return [
         "## Metrics",
-        *sides.section(best, run.metrics),
-        *calibration.section(run.folder / BEST_MODEL),
+        *sides.section(run.best, run.metrics),
         _known_images(run),
         *folds.section(run),
     ]
@@ -126,7 +136,8 @@ def _objective(name: str) -> str:
     return f"The search maximised the {metric} of the validation side, not its accuracy."
 
 
-def _per_class(run: Run) -> list[str]:
+def per_class(run: Run) -> list[str]:
+    """Return, as Markdown blocks, all metrics and counts of every class, a table per side."""
     if run.metrics is None:
         return []
     sections = []
@@ -142,6 +153,12 @@ def _per_class(run: Run) -> list[str]:
 def _class_rows(metrics: SideMetrics, classes: Sequence[str]) -> list[dict[str, float | str]]:
     named = [*zip(classes, metrics.per_class, strict=True), (AVERAGE, averages(metrics.per_class))]
     return [{"class": name, **asdict(row)} for name, row in named]
+
+
+def steps(run: Run) -> list[str]:
+    """Return, as Markdown blocks, what each step came to, and why one ended early."""
+    endings = "\n".join(f"- {plain(ending.sentence())}" for ending in run.endings)
+    return ["## Steps", _steps(run.trials), endings]
 
 
 def _steps(trials: Sequence[Trial]) -> str:
@@ -172,15 +189,22 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def split_section(run: Run, *, named: bool = True) -> list[str]:
-    """Return what the split came to, and what an audit of it found; ``named`` names files."""
+def split(run: Run, *, pairs: bool = True, named: bool = True) -> list[str]:
+    """Return, as Markdown blocks, what the split came to, and what an audit of it found.
+
+    Without ``pairs`` the worst pairs of the audit are left out; without ``named``, all files.
+    """
     told = [plain(line) for line in run.experiment.split.get("lines", [])]
     told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
-    heading, *found = leakage.section(run.audit, named=named) if run.audit else [leakage.HEADING]
-    return [heading, "\n".join(f"- {line}" for line in told), *found] if told or found else []
+    heading, *audited = (
+        leakage.section(run.audit, pairs=pairs, named=named) if run.audit else [leakage.HEADING]
+    )
+    lines = "\n".join(f"- {line}" for line in told)
+    return [heading, lines, *audited] if told or audited else []
 
 
-def _beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
+def beside_paper(dataset: str, rows: Sequence[paper.Comparison]) -> list[str]:
+    """Return, as Markdown blocks, the paper's figures and ours; none without ``rows``."""
     if not rows:
         return []
     cells = [[r.figure, f"{r.published:.2f}", number(r.ours), r.source] for r in rows]

@@ -16,6 +16,16 @@ def test_saves_a_png_of_about_the_size_asked(tmp_path):
         assert image.height == pytest.approx(600, rel=0.1)
 
 
+def test_saves_the_same_svg_beside_it_whenever_the_same_is_drawn(tmp_path):
+    for name in ("a.png", "b.png"):
+        with drawing(tmp_path / name, 4, 3, "title") as figure:
+            figure.add_subplot().plot([1, 2], [1, 2], clip_on=True)
+    first = (tmp_path / "a.svg").read_text()
+    assert first == (tmp_path / "b.svg").read_text()
+    assert "<svg" in first
+    assert "<dc:date>" not in first
+
+
 def test_failure_leaves_the_earlier_figure(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"earlier")

@@ -1,1 +1,1 @@
-"""One module per figure; each draws records to a PNG file and touches no global plotting state."""
+"""One module per figure; each draws records to PNG and SVG and touches no global plotting state."""

@@ -17,14 +17,14 @@ PIXELS = 480
 """Longest side of a shown image: 2.4 inches at the resolution of the figures."""
 
 
-def load(root: Path, path: str) -> Image.Image | None:
-    """Return the image at most `PIXELS` wide and high, ``None`` if it cannot be read."""
+def load(root: Path, path: str, pixels: int = PIXELS) -> Image.Image | None:
+    """Return the image at most ``pixels`` wide and high, ``None`` if it cannot be read."""
     try:
-        with opened(root / path) as source, reduced(source, PIXELS, "RGB"):
+        with opened(root / path) as source, reduced(source, pixels, "RGB"):
             image = source.convert("RGB")
     except Exception:  # Pillow's plugins raise nearly anything on damaged files
         return None
-    image.thumbnail((PIXELS, PIXELS))
+    image.thumbnail((pixels, pixels))
     return image
 
 

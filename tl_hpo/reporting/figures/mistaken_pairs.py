@@ -45,6 +45,12 @@ def most_frequent(predictions: Sequence[Prediction]) -> list[tuple[tuple[str, st
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_PAIRS]
 
 
+def surest(predictions: Sequence[Prediction], kind: tuple[str, str]) -> list[Prediction]:
+    """Return the predictions of this (true, predicted), those that the model is surest of first."""
+    rows = [row for row in predictions if (row.label, row.predicted) == kind]
+    return sorted(rows, key=lambda row: -row.confidence)
+
+
 def _pair(
     pair: tuple[str, str], count: int, predictions: Sequence[Prediction], root: Path
 ) -> ImagePair:
@@ -61,11 +67,10 @@ def _example(
     predictions: Sequence[Prediction], kind: tuple[str, str], told: str, root: Path
 ) -> Example:
     """Return the readable image of this (true, predicted) that the model is surest of."""
-    rows = [row for row in predictions if (row.label, row.predicted) == kind]
-    surest = sorted(rows, key=lambda row: -row.confidence)[:CANDIDATES]
-    found = readable(root, [row.path for row in surest], 1)
+    rows = surest(predictions, kind)[:CANDIDATES]
+    found = readable(root, [row.path for row in rows], 1)
     if not found:
         return Example(None, caption(told))
     path, image = found[0]
-    confidence = next(row.confidence for row in surest if row.path == path)
+    confidence = next(row.confidence for row in rows if row.path == path)
     return Example(image, f"{caption(told)}\nconfidence {confidence:.2f}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -15,6 +16,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tl_hpo.files import replacing
 
 DPI = 200
+PHOTO_DPI = 120
+"""Of photographs within an SVG, which holds them without loss: at more it would be very large."""
+
+PAD_INCHES = 0.1
 POINTS_PER_INCH = 72
 CHARACTER_WIDTH = 0.55
 """Mean width of a character, in units of the font size."""
@@ -45,6 +50,7 @@ STYLE = {
     "grid.color": "#e6e6e6",
     "legend.fontsize": 10,
     "legend.frameon": False,
+    "svg.hashsalt": "tl_hpo",  # else every SVG has other names within
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "a$b$c"
     "text.usetex": False,
@@ -57,9 +63,10 @@ STYLE = {
 def drawing(
     path: Path, width: float, height: float, title: str, placed: bool = False
 ) -> Iterator[Figure]:
-    """Yield an empty figure of ``width`` x ``height`` inches and save it to ``path`` as PNG.
+    """Yield an empty figure of ``width`` x ``height`` inches and save it as PNG and as SVG.
 
-    The title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
+    The PNG is ``path``; the SVG lies beside it and is the same whenever the same is drawn. The
+    title is wrapped to the width. With ``placed`` the caller puts everything where it belongs
     by `place`, below the title; without, matplotlib's constrained layout finds the room.
     Nothing is written when the block raises.
     """
@@ -70,8 +77,19 @@ def drawing(
         lines = wrapped(title, width, TITLE_SIZE)
         figure.suptitle(lines, fontsize=TITLE_SIZE, fontweight="bold", **where)
         yield figure
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Save a figure to ``path`` as PNG and beside it as SVG, both cut to what is drawn."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # everything has its place: once is enough for both
+    drawn = figure.get_tightbbox().padded(PAD_INCHES)
+    how: dict[str, Any] = {"bbox_inches": drawn, "facecolor": "white"}
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, **how)
+    with replacing(path.with_suffix(".svg")) as temporary:
+        figure.savefig(temporary, format="svg", dpi=PHOTO_DPI, metadata={"Date": None}, **how)
 
 
 def wrapped(text: str, width: float, size: float) -> str:

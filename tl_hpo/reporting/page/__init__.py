@@ -1,0 +1,1 @@
+"""Pages for the browser, one file each that works offline: a report, a comparison of several."""
