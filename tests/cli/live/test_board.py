@@ -172,7 +172,7 @@ def test_a_row_tells_trial_phase_epoch_accuracy_and_settings(outline, lines):
     assert told[1].split() == ["Experiment", "shared", "on", "phantom"]
     assert "1 of 2, shared: 0 of 10 trials" in told[2]
     assert told[3].endswith("no trial has ended")
-    assert told[4].endswith("0 s so far, left: unknown until a trial has ended")
+    assert told[4].endswith("0 s so far, time left not known yet")
     rows = [line.split() for line in told[7:]]
     assert rows[0][:6] == ["0", "shared", "3", "fine-tuning", "4/20", "0.8125"]
     assert told[7].endswith("vgg16, sgd 0.01, layer 0.667")

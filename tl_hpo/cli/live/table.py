@@ -64,7 +64,7 @@ def _best(view: View) -> Text:
 
 
 def _left(seconds: float | None) -> str:
-    return "left: unknown until a trial has ended" if seconds is None else _about(seconds)
+    return "time left not known yet" if seconds is None else _about(seconds)
 
 
 def _about(seconds: float) -> str:
