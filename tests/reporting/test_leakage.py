@@ -118,6 +118,11 @@ def test_pairs_are_told_with_sides_and_distance(bad):
     assert f"{row} 17 |" in text
 
 
+def test_pairs_can_be_left_out_for_where_they_are_shown(bad):
+    assert "The worst pairs" in text_of(bad)
+    assert "The worst pairs" not in "\n\n".join(section(bad, pairs=False))
+
+
 def test_no_side_to_judge_on(clean):
     empty = replace(NOTHING, leaks={})
     assert "no side beside" in text_of(replace(clean, exact=empty, near=empty))

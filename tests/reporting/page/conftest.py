@@ -25,6 +25,7 @@ SETTINGS = (
     "search.layer_trials=4",
     "search.repeats=2",
     "search.repeat_best=1",
+    "sampler=random",
     "executor=inline",
     "trainer.accelerator=cpu",
 )
@@ -33,7 +34,7 @@ ERRORS = {"before": 0.2, "after": 0.1}
 
 def run(*arguments):
     """Run a command of ours in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
     )

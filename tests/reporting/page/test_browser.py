@@ -103,7 +103,13 @@ def test_every_section_is_there_and_in_the_contents(page):
     assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
-def test_the_top_tells_what_was_found(page, experiment):
+def test_what_it_ran_on_is_recorded(page):
+    told = page.locator("#software").inner_text()
+    assert all(name in told for name in ("Python", "torch", "timm", "device", "seed"))
+    assert "not recorded" not in told
+
+
+def test_the_top_tells_what_was_found(page):
     top = page.locator("header")
     assert "synthetic" in top.inner_text()
     assert top.locator(".card .value").count() == 3
