@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # everything has its place: once is enough for both
     drawn = figure.get_tightbbox().padded(PAD_INCHES)
-    how = {"bbox_inches": drawn, "facecolor": "white"}
+    how: dict[str, Any] = {"bbox_inches": drawn, "facecolor": "white"}
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, **how)
     with replacing(path.with_suffix(".svg")) as temporary:
