@@ -9,7 +9,7 @@ from tl_hpo.cli.versions import versions
 def test_software_machine_and_device_are_named():
     told = versions("cpu")
     assert told["Python"] == platform.python_version()
-    assert told["torch"] == torch.__version__
+    assert torch.__version__.startswith(told["torch"])  # a build adds +cpu, say
     assert told["device"]
     assert all(isinstance(value, str) for value in told.values())
 

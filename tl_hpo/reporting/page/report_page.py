@@ -126,7 +126,8 @@ def _about_network(run: Run, network: Network) -> str:
         "trained on; what lies to its left was frozen. The dashed line is the best trial's."
     )
     if others:
-        told += f" The {others} trials of other models have other layers and are not in it."
+        what = "trial of another model" if others == 1 else "trials of other models"
+        told += f" {others} {what} cannot be drawn along these layers."
     if not network.blocks:
         told += " Its layers could not be named here, so they are numbered."
     return told
