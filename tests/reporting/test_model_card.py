@@ -74,10 +74,9 @@ def test_speed_is_told_where_it_was_measured(run):
         {"device": "A_B", "precision": "32-true", "batch_size": 8, "images_per_second": 12.34,
          "latency_ms": 5.0},
     )  # fmt: skip
-    write_card(run, path_of(run))
-    assert "12.3 images per second in batches of 8, and 5.0 ms for a single image (A\\_B" in (
-        path_of(run).read_text()
-    )
+    write_card(read_run(run.folder), path_of(run))
+    told = path_of(run).read_text()
+    assert "On A\\_B, precision 32-true: 12.3 images per second in batches of 8 and 5.0 ms" in told
 
 
 def test_a_model_judged_by_views_says_that_its_figures_are_of_their_mean(run):
