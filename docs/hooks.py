@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("data", "models", "training", "search", "reporting", "cli")
+PACKAGES = ("data", "models", "training", "search", "reporting", "inference", "cli")
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
 
 

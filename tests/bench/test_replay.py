@@ -368,7 +368,8 @@ def test_searches_are_replayed_compared_and_drawn(tmp_path, capsys, monkeypatch)
     expected = stats.ttest_rel(kept["joint-random"].max(axis=1), kept["joint-tpe"].max(axis=1))
     assert float(last["p (t)"]) == pytest.approx(expected.pvalue, abs=1e-3)
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert drawn == {"regret_trials.png", "regret_seconds.png", "gap.png", "depths.png"}
+    names = ("regret_trials", "regret_seconds", "gap", "depths")
+    assert drawn == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
 
     main([str(each) for each in arguments])
     again = capsys.readouterr()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tl_hpo.files import write_json
 from tl_hpo.reporting.report import write_report
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -29,7 +28,6 @@ SETTINGS = (
     "executor=inline",
     "trainer.accelerator=cpu",
 )
-ERRORS = {"before": 0.2, "after": 0.1}
 
 
 def run(*arguments):
@@ -54,21 +52,7 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def report(experiment):
-    """Return the page of the experiment, made again from its files, and with what is optional."""
-    write_json(
-        experiment / "best_model" / "calibration.json",
-        {"temperature": 1.5, "validation": ERRORS, "test": ERRORS},
-    )
-    write_json(
-        experiment / "best_model" / "speed.json",
-        {
-            "device": "a processor",
-            "precision": "32",
-            "batch_size": 32,
-            "images_per_second": 1234.5,
-            "latency_ms": 6.7,
-        },
-    )
+    """Return the page of the experiment, made again from its files."""
     with pytest.MonkeyPatch.context() as patch:  # the command has drawn the figures
         patch.setattr("tl_hpo.reporting.figures.style.save", lambda *_: None)
         assert experiment / "report.html" in write_report(experiment)
