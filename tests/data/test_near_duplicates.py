@@ -172,7 +172,7 @@ def test_known_groups_of_real_images_are_found(shared_root, tmp_path, record_pro
         "groups over several known ones": mixed,
         "largest group": max(map(len, members(groups))),
     }.items():
-        record_property(name, value)
+        record_property(name, int(value))
         print(f"{name}: {value}")
     assert len(joined) >= 0.9 * len(several)
     assert within.mean() > 0.85

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from tl_hpo.config import CONF_DIR, group_options, register_resolvers
 from tl_hpo.search.space import parse_space
 from tl_hpo.search.strategy import parse_strategy
 
+CPU = "trainer.accelerator=cpu"
 TINY = [
     "image_size=32", "batch_size=8", "head.epochs=1", "finetune.epochs=1", "model.weights=random",
-    "trainer.accelerator=cpu",
+    CPU,
 ]  # fmt: skip
 SEARCH = [
     "search.models=[test_resnet]", "search.n_trials=1", "search.layer_trials=1", "executor=inline",
@@ -39,6 +41,9 @@ RUN = {
     "python -m tl_hpo.reporting runs/folder/shared-first": [],
     "python -m tl_hpo.data.audit dataset=folder": ["image_size=32"],
     "python optimize.py dataset=csv": [*TINY, *SEARCH],
+    "python -m tl_hpo.reporting runs/csv/shared": [],
+    "python predict.py model=runs/folder/shared-first/best_model input=new_images output=": [CPU],
+    "python predict.py model=runs/folder/shared-first/best_model export=torchscript": [],
     "python optimize.py --config-dir my_conf strategy=depth_first": [*TINY, *SEARCH],
     "python train.py dataset=folder dataset.root=my_images model=densenet121 logger=csv":
         [*TINY, *MODEL],
@@ -99,6 +104,9 @@ def place(tmp_path_factory):
             pixels[..., index] += 120
             Image.fromarray(pixels).save(folder / "my_images" / name / f"{number}.png")
             rows.append(f"{name}/{number}.png,{name},{number // 2 + 10 * index}")
+    shutil.copytree(folder / "my_images" / "polyp", folder / "new_images")
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 30), "red").save(folder / name)
     (folder / "images.csv").write_text("\n".join(rows), encoding="utf-8")
     for page, content in blocks("yaml"):
         head = content.splitlines()[0]
@@ -194,8 +202,15 @@ def test_the_short_ones_run(place, monkeypatch):
         "runs/folder/shared-first/figures/confusion_matrix.png",
         "runs/csv/shared/best.json",
         "runs/folder/depth_first/best.json",
+        "runs/comparison.html",
+        "predictions.csv",
+        "runs/folder/shared-first/best_model/model.torchscript",
     ):
         assert Path(path).stat().st_size > 0
+    for _, content in blocks("python"):
+        names: dict[str, object] = {}
+        exec(content, names)
+        assert len(names["probabilities"]) == 2
 
 
 def _run(command, more, monkeypatch):

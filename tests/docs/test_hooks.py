@@ -59,7 +59,7 @@ def test_a_link_out_of_the_pages_becomes_one_into_them_or_a_name(hooks):
     )
 
 
-def testcommands_of_one_line_are_told_apart():
+def test_commands_of_one_line_are_told_apart():
     line = "python a.py 'x=[1, 2]' && ray start   # on each"
     assert list(commands_of(line)) == [("python", "a.py", "x=[1, 2]"), ("ray", "start")]
     assert list(commands_of("# only a comment")) == []

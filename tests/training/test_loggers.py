@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tl_hpo.errors import UserError
-from tl_hpo.training.loggers import check_logger, logged, open_logger
+from tl_hpo.training.loggers import LOGS_FOLDER, check_logger, logged, open_logger
 from tl_hpo.training.result import EpochRecord
 
 HYPERPARAMETERS = {
@@ -23,9 +23,9 @@ HYPERPARAMETERS = {
     "finetune_lr": 0.001,
     "delimiting_layer": 7,
 }
-EPOCHS = (("head", 1, 0.5), ("head", 2, 0.7), ("finetune", 1, 0.6), ("finetune", 2, 0.9))
-ACCURACIES = [0.5, 0.7, 0.6, 0.9]
-BEST = [0.5, 0.7, 0.6, 0.9]
+EPOCHS = (("head", 1, 0.5), ("head", 2, 0.7), ("finetune", 1, 0.9), ("finetune", 2, 0.6))
+ACCURACIES = [0.5, 0.7, 0.9, 0.6]
+BEST = [0.5, 0.7, 0.9, 0.9]
 RECORDS = [
     EpochRecord(phase, epoch, number, number, 0.4, 0.3, value, value, 0.4, 0.01)
     for number, (phase, epoch, value) in enumerate(EPOCHS, 1)
@@ -64,30 +64,30 @@ def rows_of(path):
 
 def test_csv_has_a_row_per_epoch_over_both_phases(folder):
     assert log(settings("csv"), folder) == RECORDS
-    rows = rows_of(folder / "logs" / "metrics.csv")
+    rows = rows_of(folder / LOGS_FOLDER / "metrics.csv")
     assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
     assert [float(row["val_accuracy"]) for row in rows] == ACCURACIES
     assert [float(row["best_val_accuracy"]) for row in rows] == BEST
     assert [row["phase"] for row in rows] == ["1", "1", "2", "2"]
     assert {row["learning_rate"] for row in rows} == {"0.01"}
-    assert OmegaConf.load(folder / "logs" / "hparams.yaml") == HYPERPARAMETERS
+    assert OmegaConf.load(folder / LOGS_FOLDER / "hparams.yaml") == HYPERPARAMETERS
 
 
 def test_a_trial_that_is_run_again_logs_anew(folder):
     with pytest.raises(KeyboardInterrupt):
         log(settings("csv"), folder, fails=KeyboardInterrupt())
     log(settings("csv"), folder, RECORDS[:2])
-    assert len(rows_of(folder / "logs" / "metrics.csv")) == 2
+    assert len(rows_of(folder / LOGS_FOLDER / "metrics.csv")) == 2
 
 
 def test_a_kept_block_of_an_earlier_version_has_no_learning_rate(folder):
     log(settings("csv"), folder, [replace(RECORDS[0], learning_rate=None)])
-    assert "learning_rate" not in rows_of(folder / "logs" / "metrics.csv")[0]
+    assert "learning_rate" not in rows_of(folder / LOGS_FOLDER / "metrics.csv")[0]
 
 
 def test_tensorboard_finds_the_curves_and_the_hyperparameters(folder):
     log(settings("tensorboard"), folder)
-    events = EventAccumulator(str(folder / "logs")).Reload()
+    events = EventAccumulator(str(folder / LOGS_FOLDER)).Reload()
     curve = events.Scalars("val_accuracy")
     assert [event.step for event in curve] == [1, 2, 3, 4]
     assert [event.value for event in curve] == pytest.approx(ACCURACIES)
@@ -118,11 +118,22 @@ def test_mlflow_finds_one_run_per_trial_whatever_interrupted_it_before(folder, t
     assert [(point.step, point.value) for point in curve] == list(enumerate(ACCURACIES, 1))
 
 
+def test_mlflow_of_another_place_does_not_know_the_run_before(folder, tmp_path, caplog):
+    for name in ("one", "two"):
+        uri = f"sqlite:///{tmp_path}/{name}.db"
+        config = settings("mlflow", tracking_uri=uri, experiment="phantom")
+        open_logger(config.logger)
+        log(config, folder)
+        _, (run,) = runs_of(uri, "phantom")
+        assert run.info.status == "FINISHED"
+    assert "failed" not in caplog.text
+
+
 def test_wandb_writes_an_offline_run(folder, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["optimize.py", "study.storage=secret-word"])
     log(settings("wandb", mode="offline", project="tl_hpo"), folder)
     log(settings("wandb", mode="offline", project="tl_hpo"), folder)  # run again: one run is left
-    (run,) = (folder / "logs" / "wandb").glob("offline-run-*")
+    (run,) = (folder / LOGS_FOLDER / "wandb").glob("offline-run-*")
     told = b"".join(path.read_bytes() for path in run.rglob("*") if path.is_file())
     assert list(run.glob("run-*.wandb"))
     assert b"shared-first/layers-3" in told
@@ -206,14 +217,14 @@ def test_a_trial_logs_what_it_reports_and_comes_to_the_same(trial, tmp_path):
     plain, _ = trial("finetune.scheduler=cosine")
     result, records = trial("finetune.scheduler=cosine", "logger=csv", "reuse=false")
     assert replace(result, seconds=0, phases={}) == replace(plain, seconds=0, phases={})
-    rows = rows_of(tmp_path / "trial" / "logs" / "metrics.csv")
+    rows = rows_of(tmp_path / "trial" / LOGS_FOLDER / "metrics.csv")
     assert [float(row["val_loss"]) for row in rows] == [r.val_loss for r in records]
     # Both phases have two epochs; the second's rate falls by the cosine's half.
     assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.01, 0.01, 0.01, 0.005])
 
 
 def test_a_block_that_is_reused_is_logged_as_if_it_had_been_trained(trial, tmp_path):
-    logs = tmp_path / "trial" / "logs" / "metrics.csv"
+    logs = tmp_path / "trial" / LOGS_FOLDER / "metrics.csv"
     trial("logger=csv")
     first = rows_of(logs)
     result, _ = trial("logger=csv")

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tl_hpo.training.result import EpochRecord, Report
 
 logger = logging.getLogger(__name__)
 
-LOGS_FOLDER = "logs"  # in a trial's folder
+LOGS_FOLDER = "tl_hpo_logs"  # in a trial's folder; it is removed, so nobody else may have it
 BEST_METRIC = "best_val_accuracy"
 PHASE_NUMBERS = {"head": 1, "finetune": 2}
 WANDB_MODES = ("offline", "online")
@@ -191,7 +191,7 @@ def _clear(settings: DictConfig, logs: Path) -> None:
     """Remove what an earlier, interrupted run of the trial has logged."""
     if settings.kind == "mlflow" and (logs / _RUN_FILE).is_file():
         kept = json.loads((logs / _RUN_FILE).read_text(encoding="utf-8"))
-        _mlflow_client(settings).delete_run(kept["run_id"])
+        _delete_mlflow_run(settings, kept["run_id"])
     if logs.is_dir():
         shutil.rmtree(logs)
 
@@ -225,6 +225,14 @@ def _mlflow_client(settings: DictConfig) -> Any:
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(settings.tracking_uri)
+
+
+def _delete_mlflow_run(settings: DictConfig, run: str) -> None:
+    client = _mlflow_client(settings)
+    from mlflow.exceptions import MlflowException
+
+    with suppress(MlflowException):  # another tracking_uri than then does not know it
+        client.delete_run(run)
 
 
 def _mlflow_experiment(settings: DictConfig) -> None:

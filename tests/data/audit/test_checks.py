@@ -112,7 +112,7 @@ def test_known_groups_of_real_images_that_cross_on_purpose_are_found(
         split = Split(rest, held_out, np.empty(0, int))
         leaked = leaked_images(Sides(table, split), pairs)
         found, false = leaked[chosen].sum(), leaked[single].sum()
-        shares.append(found / len(several))
+        shares.append(float(found / len(several)))
         print(f"found {found} of {len(several)}, others told {false} of {len(single)}")
     record_property("found", shares)
     told = audit(table, split, prints)
