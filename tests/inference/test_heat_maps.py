@@ -11,8 +11,8 @@ from tl_hpo.models.layers import layers_of
 from tl_hpo.models.transfer import Normalise, TransferModel, classification_block
 
 PAPER = (
-    "xception", "vgg16", "vgg19", "resnet50", "inception_v3", "inception_resnet_v2", "densenet121",
-    "densenet169", "densenet201",
+    "legacy_xception", "vgg16", "vgg19", "resnet50", "inception_v3", "inception_resnet_v2",
+    "densenet121", "densenet169", "densenet201",
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def test_plain_timm_gives_the_same_logits(agrees, name, size):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["xception", "vgg16", "vgg19", "resnet50", "inception_v3", "inception_resnet_v2",
+    ["legacy_xception", "vgg16", "vgg19", "resnet50", "inception_v3", "inception_resnet_v2",
      "densenet121", "densenet169", "densenet201"],
 )  # fmt: skip
 def test_plain_timm_loads_each_of_the_papers_models(agrees, name):

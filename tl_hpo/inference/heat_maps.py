@@ -23,7 +23,7 @@ from tl_hpo.models.transfer import TransferModel
 
 log = logging.getLogger(__name__)
 
-COLOURS = "turbo"  # few of its colours are those of tissue
+COLOURS = "viridis"  # no tissue has its greens, and its hottest is bright
 OPACITY = 0.6  # of the hottest place
 
 
