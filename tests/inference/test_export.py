@@ -78,7 +78,7 @@ def test_without_the_experiments_images_it_is_checked_on_random_ones(trained_run
         ("experiment.json", b'{"title": "\xe6"}'),
         ("moved/predictions.csv", b"id,class\n1,polyp\n"),
         ("moved/predictions.csv", b"side,path\nvalidation\n"),
-        ("moved/predictions.csv", b"path,side\n\0,validation\n,validation\n" + b"a" * 300 + b",validation"),
+        ("moved/predictions.csv", b"path,side\n\0,validation\n" + b"a" * 300 + b",validation"),
         ("moved/predictions.csv", b"\xff\xfe"),
         ("moved/predictions.csv", b"side,path\n" + b"a" * 200_000),
     ],
