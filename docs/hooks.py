@@ -7,13 +7,14 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CONFIGURATIONS = (REPOSITORY / "conf", REPOSITORY / "conf_predict")
 PACKAGES = ("data", "models", "training", "search", "reporting", "inference", "cli")
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    pages = {"configuration": configuration_page(REPOSITORY / "conf")}
+    pages = {"configuration": configuration_page(*CONFIGURATIONS)}
     pages |= {name: package_page(REPOSITORY, name) for name in PACKAGES}
     for name, content in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=content))
@@ -30,16 +31,17 @@ def _reference(text: str, path: str) -> str:
     return f"[{text}](reference/configuration.md#{conf[1]}-{conf[2]})" if conf else text
 
 
-def configuration_page(conf: Path) -> str:
-    """Return every file of ``conf``: its first comment as prose, the rest as it is."""
+def configuration_page(*folders: Path) -> str:
+    """Return every file of configuration folders: its first comment as prose, the rest as it is."""
     parts = [
         "# Configuration",
         "Every setting with its default. `GROUP=NAME` chooses a file of a group, and a setting "
         "is named by its path: `search.n_trials=20`.",
     ]
-    for path in sorted(conf.glob("*.yaml")):
+    for path in sorted(path for folder in folders for path in folder.glob("*.yaml")):
         parts += [f"## {path.name}", *_described(path)]
-    for group in sorted(path for path in conf.iterdir() if path.is_dir()):
+    inside = (path for folder in folders for path in folder.iterdir())
+    for group in sorted(path for path in inside if path.is_dir()):
         parts.append(f"## {group.name}")
         for path in sorted(group.glob("*.yaml")):
             heading = f'### `{group.name}={path.stem}` <a id="{group.name}-{path.stem}"></a>'

@@ -16,10 +16,12 @@ def write_video(
     frames: Sequence[np.ndarray],
     times: Sequence[float] | None = None,
     codec: str = "mpeg4",
+    title: str = "",
 ) -> Path:
     """Write frames, uint8 [H, W, 3], at ``times`` in seconds, by default ten per second."""
     times = times or [number / 10 for number in range(len(frames))]
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
         stream = container.add_stream(codec, rate=10)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"

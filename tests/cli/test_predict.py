@@ -14,6 +14,7 @@ from videos import write_video
 from tl_hpo.files import read_csv
 
 CPU = "trainer.accelerator=cpu"
+EXPLAINED = ("model={run}", "input={images}", "explain=gradcam")
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_any_colour_mode_is_seen_as_training_sees_it(command, run, images, tmp_p
     assert read_csv(Path("predictions.csv"))[0]["predicted"] in trained.CLASSES
 
 
-def test_a_video_gives_a_row_per_frame_and_a_timeline(command, run, tmp_path):
+def test_a_video_gives_a_row_per_frame_and_a_timeline(command, run, tmp_path, drawn):
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(30)]
     write_video(tmp_path / "my film.mp4", frames)
@@ -145,7 +146,13 @@ def test_a_video_gives_a_row_per_frame_and_a_timeline(command, run, tmp_path):
         (("model={run}", "input={images}", "precision=16"), "precision must be auto, 32 or bf16"),
         (("model={run}", "input={images}", "output={run}/p.csv"), "output must not lie in"),
         (("model={run}", "input={images}", "output=empty"), "output must be a file"),
-        (("model={run}", "input={images}", "output=broken.png/p.csv"), "output must lie in a fold"),
+        (("model={run}", "input={images}", "output=broken.png/p.csv"), "output must have a folder"),
+        (("model={run}", "export=onnx", "export_path=empty"), "export_path must be a file"),
+        (("model={run}", "export=onnx", "export_path=broken.png/m"), "export_path must have a fol"),
+        ((*EXPLAINED, "explain_dir=broken.png"), "explain_dir must have a folder"),
+        ((*EXPLAINED, "explain_dir=broken.png/maps"), "(broken.png: Not a directory)"),
+        ((*EXPLAINED, "output={images}/p.csv"), "heat maps must not lie in the input"),
+        ((*EXPLAINED, "explain_dir={images}"), "set explain_dir=DIR to a folder outside"),
         (("model={run}", "input={images}", "trainer.accelerator=tpu"), "must be a known name"),
         (("model={run}", "input=größe"), "quotes within quotes"),
         (("model={run}", "inputs=x"), "has no setting inputs"),
@@ -160,7 +167,9 @@ def test_a_mistake_is_told_in_a_line(command, run, images, tmp_path, arguments, 
     assert outcome.code == 2
     assert message in outcome.err
     assert outcome.err.count("\n") == 1, outcome.err
-    assert not Path("predictions.csv").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "broken.mp4", "broken.png", "empty", "run",
+    ]  # fmt: skip
 
 
 def test_help_answers_without_the_heavy_imports(start):
@@ -182,6 +191,28 @@ def test_heat_maps_lie_beside_the_predictions(command, run, images, tmp_path):
     with Image.open(drawn[0]) as image:
         assert image.size == (56, 40)
     assert "the first 3 alone" in outcome.out
+
+
+def test_bad_places_are_told_before_the_model_is_read(command, images, tmp_path):
+    (tmp_path / "file").write_text("a")
+    for arguments, key in (
+        (("export=onnx", "export_path=file/model.onnx"), "export_path"),
+        ((f"input={images}", "explain=gradcam", "explain_dir=file"), "explain_dir"),
+        ((f"input={images}", "explain=gradcam", f"output={images}/p.csv"), "heat maps"),
+    ):
+        outcome = command("predict", "model=absent", *arguments)
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"error: {key} must"), outcome.err
+
+
+def test_heat_maps_of_images_may_lie_elsewhere_than_the_output(command, run, images, tmp_path):
+    given = shutil.copytree(images / "normal", tmp_path / "new")
+    arguments = ("predict", f"model={run}", "input=new", "output=new/predictions.csv", CPU)
+    for _ in range(2):
+        outcome = command(*arguments, "explain=gradcam", "explain_dir=maps", "explain_limit=1")
+        assert outcome.code == 0, outcome.err
+        assert len(read_csv(given / "predictions.csv")) == 16
+    assert len(list(Path("maps").iterdir())) == 1
 
 
 def test_frames_are_explained_too(command, run, tmp_path):

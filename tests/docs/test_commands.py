@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from blocks import REPOSITORY, Command, blocks, commands
 
-from tl_hpo.config import CONF_DIR, group_options, register_resolvers
+from tl_hpo.config import CONF_DIR, PREDICT_CONF_DIR, group_options, register_resolvers
 from tl_hpo.search.space import parse_space
 from tl_hpo.search.strategy import parse_strategy
 
@@ -68,7 +68,7 @@ NOT_RUN = {
 ENTRY_POINTS = {
     "optimize.py": (CONF_DIR, "optimize"),
     "train.py": (CONF_DIR, "train"),
-    "predict.py": (CONF_DIR / "predict", "predict"),
+    "predict.py": (PREDICT_CONF_DIR, "predict"),
     "tl_hpo.data.audit": (CONF_DIR, "audit"),
 }
 

@@ -22,11 +22,13 @@ def hooks():
 
 
 def test_every_configuration_is_on_the_page_with_its_comments(hooks):
-    page = hooks.configuration_page(REPOSITORY / "conf")
+    page = hooks.configuration_page(*hooks.CONFIGURATIONS)
     for path in (REPOSITORY / "conf").rglob("*.yaml"):
         group = path.parent.name
         heading = f"`{group}={path.stem}`" if group != "conf" else f"## {path.name}"
         assert heading in page
+    assert "## predict.yaml" in page
+    assert "predict=predict" not in page
     assert "trials of every step but the layer step" in page
     assert "@package" not in page
 

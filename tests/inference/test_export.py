@@ -1,3 +1,4 @@
+import errno
 import shutil
 import sys
 from dataclasses import replace
@@ -68,6 +69,29 @@ def test_without_the_experiments_images_it_is_checked_on_random_ones(trained_run
     assert (checked.images, checked.random) == (16, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("experiment.json", b"no JSON"),
+        ("experiment.json", b"[1]"),
+        ("experiment.json", b'{"dataset_root": 1}'),
+        ("experiment.json", b'{"title": "\xe6"}'),
+        ("moved/predictions.csv", b"id,class\n1,polyp\n"),
+        ("moved/predictions.csv", b"side,path\nvalidation\n"),
+        ("moved/predictions.csv", b"path,side\n\0,validation\n" + b"a" * 300 + b",validation"),
+        ("moved/predictions.csv", b"\xff\xfe"),
+        ("moved/predictions.csv", b"side,path\n" + b"a" * 200_000),
+    ],
+)  # fmt: skip
+def test_files_that_are_damaged_or_of_others_tell_of_no_images(
+    trained_run, tmp_path, name, content
+):
+    shutil.copytree(trained_run / "model", tmp_path / "moved")
+    (tmp_path / name).write_bytes(content)
+    checked = export(load(tmp_path / "moved"), "torchscript", tmp_path / "e")
+    assert (checked.images, checked.random) == (16, True)
+
+
 def test_an_export_that_predicts_something_else_is_not_kept(model, tmp_path, monkeypatch):
     def write(predictor, size, path):
         path.write_bytes(b"a")
@@ -91,6 +115,24 @@ def test_what_an_exporter_raises_is_a_line(model, tmp_path, monkeypatch):
     monkeypatch.setitem(module._WRITERS, "torchscript", write)
     with pytest.raises(UserError, match=r"got RuntimeError: no operator; try export=onnx\.$"):
         export(model, "torchscript", tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("[enforce fail] No space left on device"),
+        MemoryError(),
+    ],
+)
+def test_a_full_disk_or_memory_is_not_the_models_fault(model, tmp_path, monkeypatch, error):
+    def write(predictor, size, path):
+        raise error
+
+    monkeypatch.setitem(module._WRITERS, "torchscript", write)
+    with pytest.raises(type(error)) as raised:
+        export(model, "torchscript", tmp_path / "e")
+    assert raised.value is error
 
 
 def test_packages_that_are_missing_are_told_with_their_remedy(monkeypatch):

@@ -87,6 +87,17 @@ def test_a_video_without_a_frame_is_refused(tmp_path, film):
         entries(Video(path, 0))
 
 
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_a_title_need_not_be_utf8(tmp_path, suffix):
+    path = write_video(tmp_path / f"old.{suffix}", [grey(1)] * 3, title="XXXXtitle")
+    data = path.read_bytes()
+    assert b"XXXXtitle" in data
+    path.write_bytes(data.replace(b"XXXX", b"\xe6\xf8\xe5 "))
+    video = open_input(path, every=0)
+    assert isinstance(video, Video)
+    assert len(entries(video)) == 3
+
+
 def test_text_and_playlists_are_no_videos(tmp_path, film):
     assert is_video(film)
     for name, text in (

@@ -1,3 +1,4 @@
+import platform
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from tl_hpo.errors import UserError
 from tl_hpo.training import devices
-from tl_hpo.training.devices import device_of, has_bf16, host_memory, resolve_precision
+from tl_hpo.training.devices import device_name, device_of, has_bf16, host_memory, resolve_precision
 
 
 @pytest.fixture
@@ -44,6 +45,14 @@ def test_this_cpus_flags_agree_with_what_linux_says_of_it():
 def test_the_device_is_the_one_that_lightning_chooses():
     assert device_of("cpu") == torch.device("cpu")
     assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_processor_has_the_name_that_linux_tells_or_its_kind(monkeypatch, tmp_path):
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(devices, "_CPU_INFO", told)
+    assert device_name(torch.device("cpu")) in (platform.processor(), platform.machine())
+    told.write_text("processor\t: 0\nmodel name\t: Fast: 9 GHz\nprocessor\t: 1\nmodel name\t: b\n")
+    assert device_name(torch.device("cpu")) == "Fast: 9 GHz"
 
 
 def test_memory_ends_at_the_limit_of_the_container(monkeypatch, tmp_path):

@@ -2,11 +2,8 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-import torch
-
-from tl_hpo.training.devices import device_of
+from tl_hpo.training.devices import device_name, device_of
 
 PACKAGES = (
     "tl_hpo",
@@ -19,7 +16,6 @@ PACKAGES = (
     "numpy",
     "pillow",
 )
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 def versions(accelerator: str) -> dict[str, str]:
@@ -29,7 +25,7 @@ def versions(accelerator: str) -> dict[str, str]:
     """
     found = {name: _version(name) for name in PACKAGES}
     told = {"Python": platform.python_version(), **found, "system": platform.platform()}
-    return told | {"device": _device(accelerator)}
+    return told | {"device": device_name(device_of(accelerator))}
 
 
 def _version(package: str) -> str:
@@ -37,17 +33,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # not installed as a package: run from its folder
         return "not installed"
-
-
-def _device(accelerator: str) -> str:
-    device = device_of(accelerator)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-
-
-def _processor() -> str:
-    """Return the name of the processor, where the system tells it."""
-    if CPU_INFO.is_file():
-        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

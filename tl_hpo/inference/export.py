@@ -5,10 +5,12 @@ probabilities [batch, classes]: normalisation, views and temperature are inside.
 32 bits.
 """
 
+import csv
 import json
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,11 @@ import numpy as np
 import torch
 
 from tl_hpo.data.images import decode_into
+from tl_hpo.disk import trouble
 from tl_hpo.errors import UserError, unknown
 from tl_hpo.files import read_csv, replacing
 from tl_hpo.inference.predictor import LoadedModel, Predictor
 from tl_hpo.training.result import PREDICTIONS_FILE
-
-log = logging.getLogger(__name__)
 
 FILES = {"onnx": "model.onnx", "torchscript": "model.torchscript"}
 INPUT, OUTPUT = "images", "probabilities"
@@ -103,9 +104,9 @@ def _told_as_ours(kind: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except MemoryError:
-        raise
     except Exception as error:
+        if isinstance(error, MemoryError) or trouble(error):  # they have their own words
+            raise
         first = next(iter(str(error).strip().splitlines()), "")
         raise UserError(
             f"export={kind} must have a model that torch can export, got {type(error).__name__}: "
@@ -169,23 +170,28 @@ def _check(run: Run, predictor: Predictor, model: LoadedModel) -> Checked:
 
 
 def _validation_paths(model: LoadedModel) -> list[Path]:
-    """Return the validation images that are where the experiment found them."""
-    root = _root(model)
-    judged = model.folder / PREDICTIONS_FILE
-    if root is None or not judged.is_file():
+    """Return the validation images that are where the experiment found them.
+
+    There are none where its files are damaged, or another program's.
+    """
+    try:
+        root, judged = _root(model), read_csv(model.folder / PREDICTIONS_FILE)
+    except (OSError, ValueError, csv.Error):
         return []
-    named = [row["path"] for row in read_csv(judged) if row["side"] == "validation"]
-    return [root / name for name in named if (root / name).is_file()]
+    named = [row.get("path") for row in judged if row.get("side") == "validation"]
+    paths = [Path(root, name) for name in named if root and name]
+    return [path for path in paths if os.path.isfile(path)]  # which takes any text for a path
 
 
-def _root(model: LoadedModel) -> Path | None:
+def _root(model: LoadedModel) -> str | None:
     """Return the folder that the paths of the experiment's images are relative to."""
     described = model.folder.parent / "experiment.json"
     if described.is_file():
-        told = json.loads(described.read_text(encoding="utf-8")).get("dataset_root")
+        told, key = json.loads(described.read_text(encoding="utf-8")), "dataset_root"
     else:
-        told = (model.trial.get("dataset") or {}).get("root")
-    return Path(told) if isinstance(told, str) and told else None
+        told, key = model.trial.get("dataset"), "root"
+    root = told.get(key) if isinstance(told, Mapping) else None
+    return root if isinstance(root, str) else None
 
 
 def _decoded(paths: list[Path], size: tuple[int, int]) -> Iterator[np.ndarray]:

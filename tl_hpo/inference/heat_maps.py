@@ -4,7 +4,6 @@ The gradients of the class's logit, averaged over the last feature maps, weigh t
 positive of their sum is drawn over the image. Captum computes it.
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from tl_hpo.errors import UserError
 from tl_hpo.files import replacing
 from tl_hpo.inference.prediction import Prediction
 from tl_hpo.models.transfer import TransferModel
-
-log = logging.getLogger(__name__)
 
 COLOURS = "viridis"  # no tissue has its greens, and its hottest is bright
 OPACITY = 0.6  # of the hottest place

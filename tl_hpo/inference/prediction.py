@@ -14,13 +14,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_csv
-from tl_hpo.inference.predictor import Machine, Predictor
+from tl_hpo.inference.predictor import LoadedModel, Machine, Predictor
 from tl_hpo.inference.source import Batch, Entry, Source, ahead
 
 log = logging.getLogger(__name__)
 
 PREFIX = "probability_"  # of a class in the csv: one may be called "path"
-NAMED = 10  # unreadable images named in warnings
+UNREADABLE_TOLD = 10  # images that are warned of by name
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Tally:
             return
         self.unreadable += 1
         self.first_reason = self.first_reason or prediction.reason
-        if self.unreadable <= NAMED:
+        if self.unreadable <= UNREADABLE_TOLD:
             log.warning("Cannot be read: %s (%s)", prediction.entry.name(), prediction.reason)
 
 
@@ -88,9 +88,7 @@ def _probabilities(predictor: Predictor, images: np.ndarray, on: Machine) -> np.
 def write_predictions(
     path: Path,
     source: Source,
-    shape: tuple[int, int],
-    labels: Sequence[str],
-    predictor: Predictor,
+    model: LoadedModel,
     on: Machine,
     *,
     batch_size: int,
@@ -101,9 +99,7 @@ def write_predictions(
 
     Args:
         path: of the csv.
-        shape: height and width of the network's input.
-        labels: names of the classes.
-        predictor: on the device of ``on``.
+        model: its predictor is on the device of ``on``.
         progress: show a bar if the output is a terminal.
         watch: called with every prediction.
 
@@ -112,30 +108,35 @@ def write_predictions(
 
     """
     tally, started = Tally(), time.monotonic()
-    batches = ahead(source.batches(shape, batch_size))
+    found = predictions(model.predictor, ahead(source.batches(model.size, batch_size)), on)
     # disable=None: silent when the output is no terminal
+    disable = None if progress else True
     with (
         logging_redirect_tqdm(),
-        tqdm(total=source.total, unit="image", leave=False,
-             disable=None if progress else True) as bar,
-    ):  # fmt: skip
-
-        def rows() -> Iterator[dict[str, str]]:
-            for each in predictions(predictor, batches, on):
-                tally.count(each)
-                watch(each)
-                bar.update()
-                yield _row(each, labels)
-            if not tally.readable:
-                raise UserError(
-                    "input must hold an image that can be read, got none among "
-                    f"{tally.unreadable} ({tally.first_reason}); give JPEG, PNG or TIFF images, "
-                    "or a video."
-                )
-
-        write_csv(path, columns(source, labels), rows())
+        tqdm(found, total=source.total, unit="image", leave=False, disable=disable) as each,
+    ):
+        rows = _rows(each, model.labels, tally, watch)
+        write_csv(path, columns(source, model.labels), rows)
     tally.seconds = time.monotonic() - started
     return tally
+
+
+def _rows(
+    found: Iterable[Prediction],
+    labels: Sequence[str],
+    tally: Tally,
+    watch: Callable[[Prediction], None],
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of the csv; refuse, at the end, an input of which nothing can be read."""
+    for each in found:
+        tally.count(each)
+        watch(each)
+        yield _row(each, labels)
+    if not tally.readable:
+        raise UserError(
+            f"input must hold an image that can be read, got none among {tally.unreadable} "
+            f"({tally.first_reason}); give JPEG, PNG or TIFF images, or a video."
+        )
 
 
 def columns(source: Source, labels: Sequence[str]) -> list[str]:

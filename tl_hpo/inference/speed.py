@@ -4,7 +4,6 @@ speed.json     of the machine that the experiment ran on
 """
 
 import logging
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import torch
 
 from tl_hpo.files import write_json
 from tl_hpo.inference.predictor import Machine, load, machine
-from tl_hpo.training.devices import release_memory
+from tl_hpo.training.devices import device_name, release_memory
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +96,5 @@ def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(errors="replace").splitlines() if told.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    threads = torch.get_num_threads()
-    return f"{next(iter(named), platform.machine())}, {threads} threads"
+    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    return device_name(device) + threads

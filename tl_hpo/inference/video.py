@@ -52,10 +52,15 @@ class Frame:
 def is_video(path: Path) -> bool:
     """Tell whether FFmpeg finds a video in the file."""
     try:
-        with av.open(str(path), options=_OPTIONS) as container:
+        with _opened(path) as container:
             return bool(container.streams.video)
     except (av.FFmpegError, OSError, ValueError):
         return False
+
+
+def _opened(path: Path) -> Any:
+    """Open a video, whose title and the like need not be UTF-8: old cameras write Latin-1."""
+    return av.open(str(path), options=_OPTIONS, metadata_errors="replace")
 
 
 class Video:
@@ -74,7 +79,7 @@ class Video:
 
     def __init__(self, path: Path, every: float, pictures: int = 0) -> None:
         self._path, self._every, self._pictures = path, every, pictures
-        with self._open() as container:
+        with _opened(path) as container:
             self.total: int | None = _count(container, every)
 
     def batches(self, shape: tuple[int, int], batch_size: int) -> Iterator[Batch]:
@@ -95,14 +100,11 @@ class Video:
         if entries:
             yield Batch(entries, np.stack(images))
 
-    def _open(self) -> Any:
-        return av.open(str(self._path), options=_OPTIONS)
-
     def _frames(self) -> Iterator[tuple[Frame, Image.Image]]:
         """Yield the frames that are due, with their pictures."""
         due, taken, number, start = 0.0, 0, -1, None
         faults: list[str] = []
-        with self._open() as container:
+        with _opened(self._path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             _check_pixels(stream)

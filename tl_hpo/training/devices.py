@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tl_hpo.errors import UserError, unknown
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 FP32, BF16 = "32-true", "bf16-mixed"  # Lightning's names
 
+_CPU_INFO = Path("/proc/cpuinfo")
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -53,6 +55,17 @@ def device_of(accelerator: str) -> torch.device:
     """Return the device that Lightning will choose for ``accelerator``."""
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     return torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or of the processor where the system tells it, else its kind."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if _CPU_INFO.is_file():
+        for line in _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def count_gpus() -> int:
