@@ -201,6 +201,7 @@ def _describe_dataset(
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),
                 "warnings": data.summary.warnings(),
+                "warnings_without_names": data.summary.warnings(named=False),
                 **data.summary.as_dict(),
             },
         },

@@ -178,7 +178,8 @@ class ModelMetrics:
 class Experiment:
     """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known.
 
-    ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name.
+    ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name;
+    ``warnings_without_names`` name no group, which may be a patient, and older folders lack them.
     ``versions`` holds those of the software by name, and machine and device; empty in older ones.
     """
 

@@ -192,10 +192,13 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
 def split(run: Run, *, pairs: bool = True, named: bool = True) -> list[str]:
     """Return, as Markdown blocks, what the split came to, and what an audit of it found.
 
-    Without ``pairs`` the worst pairs of the audit are left out; without ``named``, all files.
+    Without ``pairs`` the worst pairs of the audit are left out; without ``named``, the names of
+    all files and groups, which may tell whose images they are.
     """
-    told = [plain(line) for line in run.experiment.split.get("lines", [])]
-    told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
+    came_to = run.experiment.split
+    told = [plain(line) for line in came_to.get("lines", [])]
+    warnings = came_to.get("warnings" if named else "warnings_without_names", [])
+    told += [f"**Warning:** {plain(line)}" for line in warnings]
     heading, *audited = (
         leakage.section(run.audit, pairs=pairs, named=named) if run.audit else [leakage.HEADING]
     )
