@@ -117,6 +117,14 @@ def test_warnings_of_an_older_folder_are_left_out_as_they_name_groups(run):
     assert "PATIENT" not in path_of(run).read_text()
 
 
+def test_a_damaged_configuration_leaves_out_what_proposed_the_trials(run):
+    (run.folder / "config.yaml").write_text("sampler: {name: [\n")
+    write_card(run, path_of(run))
+    card = path_of(run).read_text()
+    assert "proposed by" not in card
+    assert "Strategy shared: 10 trials, of which" in card
+
+
 def test_without_a_best_model_there_is_no_card(run):
     assert is_possible(run)
     (run.folder / "best_model" / "config.yaml").unlink()

@@ -15,6 +15,7 @@ from tl_hpo.reporting import sides, tables, use
 from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
 from tl_hpo.reporting.reading import unreadable
 from tl_hpo.reporting.records import Run
+from tl_hpo.reporting.settings import setting, settings_of
 from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.training.metrics import HEADLINE
 from tl_hpo.training.saved import WEIGHTS_FILE, read_description
@@ -180,8 +181,8 @@ def _found(run: Run, described: Mapping[str, Any]) -> list[str]:
     assert run.best is not None
     best = run.best
     own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
-    sampler = _sampler(run)
-    by = f", proposed by {plain(sampler)}" if sampler else ""
+    sampler = setting(settings_of(run), "sampler.name")
+    by = f", proposed by {plain(str(sampler))}" if sampler else ""
     finished = sum(trial.scored for trial in run.searched)
     return [
         f"Strategy {plain(best.strategy)}: {len(run.searched)} trials{by}, of which {finished} "
@@ -190,14 +191,6 @@ def _found(run: Run, described: Mapping[str, Any]) -> list[str]:
         f"It started from the weights {plain(_weights(described))}.",
         METHOD,
     ]
-
-
-def _sampler(run: Run) -> str:
-    """Return what proposed the trials, as the configuration of the run names it."""
-    path = run.folder / "config.yaml"
-    told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    named = told.get("sampler") if isinstance(told, dict) else None
-    return str(named.get("name", "")) if isinstance(named, dict) else ""
 
 
 def _weights(described: Mapping[str, Any]) -> str:
