@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
+from plotly.offline import get_plotlyjs
 
 from tl_hpo.files import read_csv
 from tl_hpo.reporting.__main__ import main
 from tl_hpo.reporting.groups import groups_of, overview
+from tl_hpo.reporting.page.comparison_page import write_comparison_page
+from tl_hpo.reporting.page.thumbnails import PAGE_BYTES
 from tl_hpo.reporting.records import read_run
 from tl_hpo.reporting.several import write_comparison
 
@@ -44,6 +49,27 @@ def test_page_and_figures_lie_in_the_folder_that_all_have_in_common(folders, tmp
 def test_output_chooses_the_folder(folders, tmp_path):
     assert main([*map(str, folders[:2]), "--output", str(tmp_path / "there")]) == 0
     assert (tmp_path / "there" / "comparison.html").is_file()
+
+
+def test_a_comparison_of_very_long_experiments_stays_below_its_size(folders):
+    runs = [read_run(folder) for folder in folders]
+    epoch = runs[0].epochs[0]
+    epochs = [
+        replace(epoch, number=n, epoch=e, elapsed_seconds=10.123456789 * (30 * n + e))
+        for n in range(200)
+        for e in range(30)
+    ]
+    many = [
+        replace(run, folder=run.folder.parent / f"{run.folder.name}{number}", epochs=epochs)
+        for run in runs
+        for number in range(3)
+    ]
+    path = folders[0].parent / "comparison.html"
+    write_comparison_page(groups_of(many), [], path)
+    plotly = len(get_plotlyjs().encode())
+    assert path.stat().st_size - plotly < 1_500_000
+    assert path.stat().st_size < PAGE_BYTES
+    assert "Of 36,000 epochs 4,860, of the best trials, are drawn." in path.read_text("utf-8")
 
 
 def test_the_table_of_classes_is_that_of_the_best_experiment(folders):
