@@ -179,15 +179,14 @@ def _count(run: Run, side: str, label: str | None = None) -> int:
 
 def _found(run: Run, described: Mapping[str, Any]) -> list[str]:
     assert run.best is not None
-    best = run.best
-    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
+    best, trial = run.best, run.best_trial
     sampler = setting(settings_of(run), "sampler.name")
     by = f", proposed by {plain(str(sampler))}" if sampler else ""
     finished = sum(trial.scored for trial in run.searched)
     return [
         f"Strategy {plain(best.strategy)}: {len(run.searched)} trials{by}, of which {finished} "
         f"ended with a score; trial {best.number} of step {plain(best.step)} was the best.",
-        plain(tables.in_words(own[0])) if own else "",
+        plain(tables.in_words(trial)) if trial else "",
         f"It started from the weights {plain(_weights(described))}.",
         METHOD,
     ]

@@ -192,6 +192,11 @@ class Experiment:
     split: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def images(self) -> tuple[str, str, frozenset[str]]:
+        """What experiments that may be compared have in common: dataset, its folder, classes."""
+        return self.dataset, self.dataset_root, frozenset(self.classes)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -216,6 +221,21 @@ class Run:
     speed: Speed | None = None
 
     @property
+    def best_trial(self) -> Trial | None:
+        """The trial that best.json names, None where there is none."""
+        own = (self.best.step, self.best.number) if self.best else None
+        return next((t for t in self.trials if (t.step, t.number) == own), None)
+
+    @property
+    def judged(self) -> dict[str, list[Prediction]]:
+        """Predictions of the validation and the test side by its name, of those that there are."""
+        sides = {
+            side: [row for row in self.predictions if row.side == side]
+            for side in ("validation", "test")
+        }
+        return {side: rows for side, rows in sides.items() if rows}
+
+    @property
     def searched(self) -> list[Trial]:
         """Trials of the search, without those that repeat its best."""
         return [trial for trial in self.trials if trial.step != REPEATS]
@@ -231,6 +251,11 @@ class Run:
         return Path(self.experiment.dataset_root) if self.experiment.dataset_root else None
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Tell whether the folder is one that optimize.py wrote to."""
+    return any((folder / name).is_file() for name in ("experiment.json", "trials.csv"))
+
+
 def read_run(folder: Path) -> Run:
     """Read the files of a run folder, those absent excepted.
 
@@ -239,7 +264,7 @@ def read_run(folder: Path) -> Run:
 
     """
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in ("experiment.json", "trials.csv")):
+    if not is_run_folder(folder):
         raise UserError(
             f"The run folder must hold experiment.json or trials.csv, got {str(folder)!r}; "
             "name a folder that optimize.py wrote to, <runs_dir>/<dataset>/<strategy>."

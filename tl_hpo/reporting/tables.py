@@ -97,9 +97,9 @@ def configuration(run: Run) -> list[str]:
 
 def found(run: Run, best: Best) -> list[str]:
     """Return, as Markdown blocks, the best trial in words and which one it is."""
-    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
+    trial = run.best_trial
     return [
-        plain(in_words(own[0])) if own else "",
+        plain(in_words(trial)) if trial else "",
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
         f"{best.val_accuracy:.4f}. {repeats.of_the_best(run)}".rstrip(),
     ]
