@@ -12,13 +12,13 @@ import yaml
 from tl_hpo.files import write_text
 from tl_hpo.models.plain import loading_lines
 from tl_hpo.reporting import sides, tables, use
-from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC_MARKDOWN, plain, table
 from tl_hpo.reporting.reading import unreadable
 from tl_hpo.reporting.records import Run
 from tl_hpo.reporting.settings import setting, settings_of
-from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.training.metrics import HEADLINE
-from tl_hpo.training.saved import WEIGHTS_FILE, read_description
+from tl_hpo.training.result import BEST_MODEL
+from tl_hpo.training.saved import DESCRIPTION_FILE, WEIGHTS_FILE, read_description
 
 CARD = "README.md"
 HUB_METRICS = {"mcc": "matthews_correlation"}  # the hub's names where they are others
@@ -56,7 +56,7 @@ def path_of(run: Run) -> Path:
 
 def is_possible(run: Run) -> bool:
     """Tell whether the run has a best model to describe."""
-    described = run.folder / BEST_MODEL / "config.yaml"
+    described = run.folder / BEST_MODEL / DESCRIPTION_FILE
     return run.best is not None and described.is_file()
 
 
@@ -72,12 +72,12 @@ def write_card(run: Run, path: Path) -> None:
         described = read_description(folder)
         code = _code(run, described)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise unreadable(folder / "config.yaml", error) from error
+        raise unreadable(folder / DESCRIPTION_FILE, error) from error
     assert run.best is not None
     sections = [
         _front_matter(run, described),
         f"# {plain(run.experiment.dataset)}: {plain(described['trial']['model']['name'])}",
-        SYNTHETIC if run.experiment.synthetic else "",
+        SYNTHETIC_MARKDOWN if run.experiment.synthetic else "",
         _what(run, described),
         "## Load it",
         *code,

@@ -17,14 +17,13 @@ from tl_hpo.reporting.reading import (
     read_rows,
     unreadable,
 )
-from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
 from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
 from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.metrics import ClassMetrics
-from tl_hpo.training.result import METRICS_FILE
+from tl_hpo.training.result import BEST_MODEL, METRICS_FILE
 
 
 @dataclass(frozen=True)
@@ -293,7 +292,7 @@ def read_run(folder: Path) -> Run:
 
 def _read_experiment(folder: Path, metrics: ModelMetrics | None) -> Experiment:
     """Read experiment.json, or tell from the folder's name; labels.json has the class order."""
-    path, labels = folder / "experiment.json", folder / "best_model" / "labels.json"
+    path, labels = folder / "experiment.json", folder / BEST_MODEL / "labels.json"
     resolved = folder.resolve()
     told = read_json(path) or {"dataset": resolved.parent.name, "strategy": resolved.name}
     if labels.is_file():

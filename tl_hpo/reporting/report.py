@@ -121,10 +121,11 @@ def _figures(run: Run) -> Iterator[Task]:
     if run.audit is not None and root is not None:
         title = _title(run, leakage_pairs.TITLE, strategy=False)
         yield run.folder / FIGURE, partial(leakage_pairs.draw, run.audit, root, title=title)
-    for side, rows in run.judged.items() if root is not None else ():
-        title = _title(run, f"Classes taken for each other, {side} side")
-        pairs = partial(mistaken_pairs.draw, rows, root, title=title)
-        yield folder / f"mistaken_pairs{side_suffix(side)}.png", pairs
+    if root is not None:
+        for side, rows in run.judged.items():
+            title = _title(run, f"Classes taken for each other, {side} side")
+            pairs = partial(mistaken_pairs.draw, rows, root, title=title)
+            yield folder / f"mistaken_pairs{side_suffix(side)}.png", pairs
 
 
 def _search_figures(run: Run, chosen: Compared, network: Network | None) -> Iterator[Task]:

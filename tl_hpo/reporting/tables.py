@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, use, warm_start
-from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC_MARKDOWN, number, plain, table
 from tl_hpo.reporting.records import Best, Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
 
@@ -32,7 +32,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
     name = run.experiment
     sections = [
         f"# {plain(name.dataset)}: strategy {plain(name.strategy)}",
-        SYNTHETIC if name.synthetic else "",
+        SYNTHETIC_MARKDOWN if name.synthetic else "",
         *configuration(run),
         *judgement(run),
         *per_class(run),

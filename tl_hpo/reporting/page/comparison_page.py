@@ -8,10 +8,9 @@ from markupsafe import Markup
 from tl_hpo.reporting import tables
 from tl_hpo.reporting.comparison import beside_paper
 from tl_hpo.reporting.groups import FIGURES, Group, overview
-from tl_hpo.reporting.markdown import plain
+from tl_hpo.reporting.markdown import SYNTHETIC, plain
 from tl_hpo.reporting.page import time_charts
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section, write_page
-from tl_hpo.reporting.page.top import SYNTHETIC
 
 
 def write_comparison_page(groups: Sequence[Group], left_out: Sequence[str], path: Path) -> None:
