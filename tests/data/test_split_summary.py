@@ -83,6 +83,20 @@ def test_groups_on_several_sides_are_told(make_table):
     assert "Groups: 4; the largest has 2 images" in summary.lines()
 
 
+def test_warnings_can_do_without_the_names_of_groups(make_table, split_config):
+    table = make_table([4, 4], groups=tuple("11223344"))
+    crossing = describe_split(SplitTable(table, split_of("tvttvstt"), {}, grouped=False))
+    assert crossing.warnings(named=False)[-1] == (
+        "2 of 4 groups lie on several sides, which flatters the figures; split=holdout keeps each "
+        "on one"
+    )
+    table = make_table([30, 30], groups=("big",) * 15 + tuple(f"{i // 3}" for i in range(45)))
+    oversized = describe_split(make_split(table, split_config("holdout")))
+    assert oversized.warnings(named=False)[0] == (
+        "1 groups are larger than a side that was asked for"
+    )
+
+
 def test_official_sides_that_part_groups_are_told(make_table, split_config):
     table = make_table([4, 4], groups=tuple("11112222"), official=("train", "val") * 4)
     assert describe_split(make_split(table, split_config("official"))).crossing == ("1", "2")

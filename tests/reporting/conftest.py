@@ -1,17 +1,31 @@
 """A realistic run folder, written by hand as optimize.py would."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tl_hpo.data.audit.records import (
+    AT_CHANCE,
+    SUSPICIOUS,
+    UNTESTED,
+    Audit,
+    Duplicates,
+    Leak,
+    Member,
+    OwnGroups,
+    Pair,
+    Shortcut,
+)
 from tl_hpo.files import write_csv, write_json
 from tl_hpo.training.metrics import confusion_matrix, headline, per_class, summarise
 
 NAMES = ("dyed-lifted-polyps", "esophagitis", "normal-z-line", "polyps", "ulcerative-colitis")
 PER_CLASS = 4
+NOTHING = Duplicates(0, 0, 1, 0, 0, {"validation": Leak(30, 0)}, ())
+ONE, OTHER = Member("a/1_x.png", "a", "train"), Member("b/2.png", "b", "validation")
 
 
 class FakeRun:
@@ -206,3 +220,39 @@ def instant(monkeypatch):
         path.with_suffix(".svg").write_bytes(b"SVG")
 
     monkeypatch.setattr("tl_hpo.reporting.figures.style.save", save)
+
+
+@pytest.fixture
+def clean_audit():
+    return Audit(
+        dataset="some",
+        synthetic=False,
+        images=100,
+        unreadable=0,
+        classes={"a": 60, "b": 40},
+        sides={"train": 70, "validation": 30, "test": 0},
+        exact=NOTHING,
+        near=NOTHING,
+        own=None,
+        shortcuts=(Shortcut("size", AT_CHANCE, 100, 0.5, 0.6, 0.5, 0.5),),
+        pairs=(),
+    )
+
+
+@pytest.fixture
+def bad_audit(clean_audit):
+    """Return an audit in which everything is wrong."""
+    leaks = {"validation": Leak(30, 12)}
+    return replace(
+        clean_audit,
+        unreadable=2,
+        exact=Duplicates(11, 25, 3, 2, 11, {"validation": Leak(30, 1)}, ((ONE, OTHER),) * 10),
+        near=Duplicates(12, 40, 9, 8, 1, leaks, ((ONE, OTHER),)),
+        own=OwnGroups(20, 5, leaks),
+        shortcuts=(
+            Shortcut("border", SUSPICIOUS, 90, 0.91, 0.6, 0.9, 0.5, "left out for a reason: c_d"),
+            Shortcut("overlay", UNTESTED, 0),
+        ),
+        pairs=(Pair(ONE, OTHER, 0, True), Pair(ONE, OTHER, 17, False)),
+        pairs_complete=False,
+    )

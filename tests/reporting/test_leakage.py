@@ -4,74 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from tl_hpo.data.audit.records import (
-    AT_CHANCE,
-    SUSPICIOUS,
-    UNTESTED,
-    Audit,
-    Duplicates,
-    Leak,
-    Member,
-    OwnGroups,
-    Pair,
-    Shortcut,
-)
 from tl_hpo.errors import UserError
 from tl_hpo.reporting.leakage import AUDIT_FILE, CLEAN, read_audit, section, write_audit
-
-NOTHING = Duplicates(0, 0, 1, 0, 0, {"validation": Leak(30, 0)}, ())
-ONE, OTHER = Member("a/1_x.png", "a", "train"), Member("b/2.png", "b", "validation")
-
-
-@pytest.fixture
-def clean():
-    return Audit(
-        dataset="some",
-        synthetic=False,
-        images=100,
-        unreadable=0,
-        classes={"a": 60, "b": 40},
-        sides={"train": 70, "validation": 30, "test": 0},
-        exact=NOTHING,
-        near=NOTHING,
-        own=None,
-        shortcuts=(Shortcut("size", AT_CHANCE, 100, 0.5, 0.6, 0.5, 0.5),),
-        pairs=(),
-    )
-
-
-@pytest.fixture
-def bad(clean):
-    """Return an audit in which everything is wrong."""
-    leaks = {"validation": Leak(30, 12)}
-    return replace(
-        clean,
-        unreadable=2,
-        exact=Duplicates(11, 25, 3, 2, 11, {"validation": Leak(30, 1)}, ((ONE, OTHER),) * 10),
-        near=Duplicates(12, 40, 9, 8, 1, leaks, ((ONE, OTHER),)),
-        own=OwnGroups(20, 5, leaks),
-        shortcuts=(
-            Shortcut("border", SUSPICIOUS, 90, 0.91, 0.6, 0.9, 0.5, "left out for a reason: c_d"),
-            Shortcut("overlay", UNTESTED, 0),
-        ),
-        pairs=(Pair(ONE, OTHER, 0, True), Pair(ONE, OTHER, 17, False)),
-        pairs_complete=False,
-    )
 
 
 def text_of(audit):
     return "\n\n".join(section(audit))
 
 
-def test_nothing_found_is_said_in_a_sentence_without_warnings(clean):
-    text = text_of(clean)
+def test_nothing_found_is_said_in_a_sentence_without_warnings(clean_audit):
+    text = text_of(clean_audit)
     assert text.startswith(f"## Split and leakage\n\n{CLEAN}\n")
     assert "Warning" not in text
     assert "at chance" in text
 
 
-def test_warnings_come_first_and_tell_all_that_is_wrong(bad):
-    heading, warnings, *_ = section(bad)
+def test_warnings_come_first_and_tell_all_that_is_wrong(bad_audit):
+    heading, warnings, *_ = section(bad_audit)
     assert heading == "## Split and leakage"
     lines = warnings.splitlines()
     assert all(line.startswith("- **Warning:** ") for line in lines)
@@ -90,13 +39,13 @@ def test_warnings_come_first_and_tell_all_that_is_wrong(bad):
     assert len(lines) == 7
 
 
-def test_two_classes_of_nearly_the_same_images_are_a_warning(clean):
-    mixed = replace(clean, near=replace(clean.near, across_classes=2))
+def test_two_classes_of_nearly_the_same_images_are_a_warning(clean_audit):
+    mixed = replace(clean_audit, near=replace(clean_audit.near, across_classes=2))
     assert "2 sets of images that are nearly the same have several classes" in text_of(mixed)
 
 
-def test_tables_have_as_many_cells_in_every_row(bad, clean):
-    for audit in (bad, clean):
+def test_tables_have_as_many_cells_in_every_row(bad_audit, clean_audit):
+    for audit in (bad_audit, clean_audit):
         for block in section(audit):
             lines = block.splitlines()
             if lines[0].startswith("|"):
@@ -104,32 +53,32 @@ def test_tables_have_as_many_cells_in_every_row(bad, clean):
                 assert len(cells) == 1, block
 
 
-def test_files_under_several_classes_are_named(bad):
-    text = text_of(bad)
+def test_files_under_several_classes_are_named(bad_audit):
+    text = text_of(bad_audit)
     assert "- a/1\\_x.png (a), b/2.png (b)" in text
     assert "- and 1 more" in text
     assert "Classes left out for a reason: c\\_d." in text
 
 
-def test_pairs_are_told_with_sides_and_distance(bad):
-    text = text_of(bad)
+def test_pairs_are_told_with_sides_and_distance(bad_audit):
+    text = text_of(bad_audit)
     row = "| a/1\\_x.png (a, train) | b/2.png (b, validation) |"
     assert f"{row} the same file |" in text
     assert f"{row} 17 |" in text
 
 
-def test_pairs_can_be_left_out_for_where_they_are_shown(bad):
-    assert "The worst pairs" in text_of(bad)
-    assert "The worst pairs" not in "\n\n".join(section(bad, pairs=False))
+def test_pairs_can_be_left_out_for_where_they_are_shown(bad_audit):
+    assert "The worst pairs" in text_of(bad_audit)
+    assert "The worst pairs" not in "\n\n".join(section(bad_audit, pairs=False))
 
 
-def test_no_side_to_judge_on(clean):
-    empty = replace(NOTHING, leaks={})
-    assert "no side beside" in text_of(replace(clean, exact=empty, near=empty))
+def test_no_side_to_judge_on(clean_audit):
+    empty = replace(clean_audit.near, leaks={})
+    assert "no side beside" in text_of(replace(clean_audit, exact=empty, near=empty))
 
 
-def test_what_is_written_is_read_again(bad, clean, tmp_path):
-    for audit in (bad, clean):
+def test_what_is_written_is_read_again(bad_audit, clean_audit, tmp_path):
+    for audit in (bad_audit, clean_audit):
         assert write_audit(tmp_path, audit) == tmp_path / AUDIT_FILE
         assert read_audit(tmp_path) == audit
 
@@ -145,8 +94,8 @@ def test_damaged_audit_is_told(tmp_path, text):
         read_audit(tmp_path)
 
 
-def test_audit_of_another_version_is_told(clean, tmp_path):
-    path = write_audit(tmp_path, clean)
+def test_audit_of_another_version_is_told(clean_audit, tmp_path):
+    path = write_audit(tmp_path, clean_audit)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"unknown": 1}))
     with pytest.raises(UserError, match="unknown"):
         read_audit(tmp_path)

@@ -8,7 +8,9 @@ import yaml
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import write_json
+from tl_hpo.reporting.leakage import write_audit
 from tl_hpo.reporting.model_card import is_possible, path_of, write_card
+from tl_hpo.reporting.reading import read_json
 from tl_hpo.reporting.records import read_run
 from tl_hpo.training.saved import load_model
 
@@ -86,9 +88,41 @@ def test_a_model_judged_by_views_says_that_its_figures_are_of_their_mean(run):
     assert "the mean over the views" in path_of(run).read_text()
 
 
-def test_no_file_of_anybody_is_named(run, card):
-    for row in run.split:
-        assert row.path not in card
+def _split_told(folder, **split):
+    path = folder / "experiment.json"
+    write_json(path, read_json(path) | {"split": split})
+
+
+def test_no_file_and_no_group_of_anybody_is_named(run, bad_audit):
+    write_audit(run.folder, bad_audit)
+    _split_told(
+        run.folder,
+        warnings=["2 of 4 groups lie on several sides (PATIENT-1, PATIENT-2)"],
+        warnings_without_names=["2 of 4 groups lie on several sides"],
+    )
+    run = read_run(run.folder)
+    write_card(run, path_of(run))
+    card = path_of(run).read_text().replace("\\", "")
+    assert "- **Warning:** 2 of 4 groups lie on several sides\n" in card
+    assert "11 sets have the same file under several classes" in card
+    members = [*bad_audit.exact.conflicts[0], bad_audit.pairs[0].first, bad_audit.pairs[0].second]
+    for name in ("PATIENT", *(m.path for m in members), *(row.path for row in run.split)):
+        assert name not in card
+
+
+def test_warnings_of_an_older_folder_are_left_out_as_they_name_groups(run):
+    _split_told(run.folder, warnings=["1 of 4 groups lies on several sides (PATIENT-1)"])
+    run = read_run(run.folder)
+    write_card(run, path_of(run))
+    assert "PATIENT" not in path_of(run).read_text()
+
+
+def test_a_damaged_configuration_leaves_out_what_proposed_the_trials(run):
+    (run.folder / "config.yaml").write_text("sampler: {name: [\n")
+    write_card(run, path_of(run))
+    card = path_of(run).read_text()
+    assert "proposed by" not in card
+    assert "Strategy shared: 10 trials, of which" in card
 
 
 def test_without_a_best_model_there_is_no_card(run):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tl_hpo.errors import UserError
+from tl_hpo.files import read_csv, write_csv
 from tl_hpo.reporting.__main__ import main
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search.importance import write_importance
@@ -42,6 +43,14 @@ def test_writes_every_table_and_figure_and_the_page_last(fake_run):
     assert _names(written) == {*figures, *TABLES}
     assert {path.name for path in (folder / "figures").iterdir()} == figures
     assert written[-1] == folder / "report.html"
+
+
+def test_mistaken_pairs_are_drawn_of_either_side(fake_run):
+    folder = fake_run()
+    rows = read_csv(folder / "predictions.csv")
+    write_csv(folder / "predictions.csv", list(rows[0]), [*rows, rows[0] | {"side": "test"}])
+    names = _names(write_report(folder))
+    assert names >= _twice({"mistaken_pairs.png", "mistaken_pairs_test.png"})
 
 
 def test_strategies_of_a_dataset_are_drawn_together(fake_run):

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
+from plotly.offline import get_plotlyjs
 
 from tl_hpo.files import read_csv
 from tl_hpo.reporting.__main__ import main
 from tl_hpo.reporting.groups import groups_of, overview
+from tl_hpo.reporting.page.comparison_page import write_comparison_page
+from tl_hpo.reporting.page.thumbnails import PAGE_BYTES
 from tl_hpo.reporting.records import read_run
 from tl_hpo.reporting.several import write_comparison
 
@@ -35,7 +40,7 @@ def test_page_and_figures_lie_in_the_folder_that_all_have_in_common(folders, tmp
             f"best_so_far_{dataset}.svg",
             f"per_class_{dataset}.csv",
         )
-    }
+    } | {"comparison/per_class_kvasir_test.csv"}
     html = written[-1].read_text(encoding="utf-8")
     for words in ("kvasir: experiments", "nerthus: validation accuracy over time", "0.89"):
         assert words in html
@@ -44,6 +49,27 @@ def test_page_and_figures_lie_in_the_folder_that_all_have_in_common(folders, tmp
 def test_output_chooses_the_folder(folders, tmp_path):
     assert main([*map(str, folders[:2]), "--output", str(tmp_path / "there")]) == 0
     assert (tmp_path / "there" / "comparison.html").is_file()
+
+
+def test_a_comparison_of_very_long_experiments_stays_below_its_size(folders):
+    runs = [read_run(folder) for folder in folders]
+    epoch = runs[0].epochs[0]
+    epochs = [
+        replace(epoch, number=n, epoch=e, elapsed_seconds=10.123456789 * (30 * n + e))
+        for n in range(200)
+        for e in range(30)
+    ]
+    many = [
+        replace(run, folder=run.folder.parent / f"{run.folder.name}{number}", epochs=epochs)
+        for run in runs
+        for number in range(3)
+    ]
+    path = folders[0].parent / "comparison.html"
+    write_comparison_page(groups_of(many), [], path)
+    plotly = len(get_plotlyjs().encode())
+    assert path.stat().st_size - plotly < 1_500_000
+    assert path.stat().st_size < PAGE_BYTES
+    assert "Of 36,000 epochs 4,860, of the best trials, are drawn." in path.read_text("utf-8")
 
 
 def test_the_table_of_classes_is_that_of_the_best_experiment(folders):
@@ -80,14 +106,46 @@ def test_folders_of_the_same_name_are_told_apart(fake_run, tmp_path):
     other = other.rename((tmp_path / "more").mkdir() or tmp_path / "more" / "shared")
     again = fake_run("shared", images=False, seed=1)
     (group,) = groups_of([read_run(other), read_run(again)])
-    assert set(group.runs) == {str(other), str(again)}
+    assert set(group.runs) == {"more/shared", "kvasir/shared"}
 
 
 def test_one_unreadable_folder_is_told_and_the_others_are_compared(folders, tmp_path, caplog):
     (tmp_path / "foreign").mkdir()
     written = write_comparison([*folders[:2], tmp_path / "foreign"])
     assert "Left out of the comparison: The run folder must hold" in caplog.text
-    assert "foreign" in written[-1].read_text(encoding="utf-8")
+    html = written[-1].read_text(encoding="utf-8")
+    assert "experiment.json or trials.csv, got &#39;foreign&#39;" in html
+    assert str(tmp_path) not in html
+
+
+def test_a_damaged_file_is_named_below_its_folder(folders, tmp_path):
+    (folders[3] / "best.json").write_text("{")
+    html = write_comparison(folders)[-1].read_text(encoding="utf-8")
+    assert "Left out: nerthus/separate/best.json must be" in html
+    assert str(tmp_path) not in html
+
+
+def test_what_lies_beside_run_folders_is_not_looked_at(folders, caplog):
+    beside = folders[0].parent
+    for name in ("train", "audit"):
+        (beside / name).mkdir()
+        (beside / name / "split.csv").write_text("path\n")
+    first = write_comparison(sorted(beside.iterdir()))[-1].read_text("utf-8")
+    again = write_comparison(sorted(beside.iterdir()))[-1].read_text("utf-8")
+    assert first == again
+    assert "Left out" not in first + caplog.text
+
+
+def test_an_experiment_may_be_called_like_what_lies_beside_it(fake_run):
+    named = [fake_run(name, images=False) for name in ("train", "shared")]
+    assert "2 experiments on kvasir" in write_comparison(named)[-1].read_text("utf-8")
+
+
+def test_nothing_but_what_lies_beside_run_folders_is_a_mistake(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert main([str(tmp_path / "train"), str(tmp_path / "notes.txt")]) == 2
+    assert "At least one of 0 run folders must be readable" in capsys.readouterr().err
 
 
 def test_none_readable_is_a_mistake_told_in_one_line(tmp_path, capsys):

@@ -37,7 +37,7 @@ from tl_hpo.reporting.page.report_page import REPORT_FILE
 from tl_hpo.reporting.records import SideMetrics, read_run
 from tl_hpo.reporting.report import write_report
 from tl_hpo.search import backup
-from tl_hpo.search.experiment import BEST_FILE, BEST_MODEL, Experiment
+from tl_hpo.search.experiment import BEST_FILE, Experiment
 from tl_hpo.search.guard import CONFIG_FILE, guard_configuration
 from tl_hpo.search.importance import IMPORTANCE_FILE, importances, write_importance
 from tl_hpo.search.repeats import Repeated
@@ -50,7 +50,7 @@ from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
 from tl_hpo.training.loggers import open_logger
-from tl_hpo.training.result import PREDICTIONS_FILE
+from tl_hpo.training.result import BEST_MODEL, PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
 from tl_hpo.training.worker import TrialData
 
@@ -201,6 +201,7 @@ def _describe_dataset(
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),
                 "warnings": data.summary.warnings(),
+                "warnings_without_names": data.summary.warnings(named=False),
                 **data.summary.as_dict(),
             },
         },

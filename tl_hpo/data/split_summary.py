@@ -81,22 +81,24 @@ class SplitSummary:
             lines.append(f"Groups: {self.groups}{kept}; the largest has {self.largest} {images}")
         return lines
 
-    def warnings(self) -> list[str]:
-        """Return what may spoil the figures of this split."""
+    def warnings(self, *, named: bool = True) -> list[str]:
+        """Return what may spoil the figures of this split.
+
+        Without ``named`` no group is named: its name may be that of a patient.
+        """
         told = []
         if self.oversized:
             sizes = [f"{name}: {size} images" for name, size in self.oversized.items()]
-            told.append(
-                f"{len(sizes)} groups are larger than a side that was asked for ({some_of(sizes)})"
-            )
+            which = f" ({some_of(sizes)})" if named else ""
+            told.append(f"{len(sizes)} groups are larger than a side that was asked for{which}")
         for side, classes in self.absent.items():
             names = [f"{name}: {size} images elsewhere" for name, size in classes.items()]
             told.append(f"{len(names)} classes are absent from the side {side} ({some_of(names)})")
         if self.crossing:
+            which = f" ({some_of(self.crossing)})" if named else ""
             told.append(
-                f"{len(self.crossing)} of {self.groups} groups lie on several sides "
-                f"({some_of(self.crossing)}), which flatters the figures; split=holdout keeps each "
-                "on one"
+                f"{len(self.crossing)} of {self.groups} groups lie on several sides{which}, which "
+                "flatters the figures; split=holdout keeps each on one"
             )
         return told
 

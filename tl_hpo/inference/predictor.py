@@ -15,10 +15,10 @@ from tl_hpo.models.classifier import mean_probability
 from tl_hpo.models.transfer import TransferModel
 from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.devices import BF16, device_of, resolve_precision
-from tl_hpo.training.result import MODEL_FOLDER
+from tl_hpo.training.result import BEST_MODEL, MODEL_FOLDER
 from tl_hpo.training.saved import WEIGHTS_FILE, load_model, read_description
 
-_INSIDE = ("", "best_model", MODEL_FOLDER)  # where a run folder keeps its model
+_INSIDE = ("", BEST_MODEL, MODEL_FOLDER)  # where a run folder keeps its model
 
 
 class Predictor(nn.Module):

@@ -1,6 +1,6 @@
 """Which experiments are compared in figures, and how their titles say so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,12 +22,17 @@ class Compared:
     """Experiments that are drawn together.
 
     Attributes:
-        runs: by the name of their folder.
+        runs: in the order of the names of their folders.
         words: which they are, for a title; empty where there is but one.
     """
 
     runs: Sequence[Run]
     words: str
+
+    @property
+    def named(self) -> dict[str, Run]:
+        """The runs by the names of their folders."""
+        return {name_of(run): run for run in self.runs}
 
 
 def compared(run: Run, related: Sequence[Run]) -> Compared:
@@ -47,9 +52,9 @@ def name_of(run: Run) -> str:
     return run.folder.resolve().name
 
 
-def by_name(runs: Sequence[Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
-    """Return what ``tell`` says of each run by the name of its folder, unless that is nothing."""
-    told = {name_of(run): tell(run) for run in runs}
+def by_name(runs: Mapping[str, Run], tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
+    """Return what ``tell`` says of each run by its name, unless that is nothing."""
+    told = {name: tell(run) for name, run in runs.items()}
     return {name: rows for name, rows in told.items() if rows}
 
 

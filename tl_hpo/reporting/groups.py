@@ -1,19 +1,16 @@
 """Experiments that are compared, by the images that they are on."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from tl_hpo.reporting import tables
 from tl_hpo.reporting.best_so_far import Standing, standings
-from tl_hpo.reporting.comparison import before_layers, compared, name_of
-from tl_hpo.reporting.files import step_file
+from tl_hpo.reporting.comparison import before_layers, by_name, compared
+from tl_hpo.reporting.files import names_of, step_file
 from tl_hpo.reporting.markdown import number, plain, table
 from tl_hpo.reporting.records import Epoch, Run
 from tl_hpo.reporting.sides import with_interval
-
-Row = TypeVar("Row")
 
 FIGURES = "comparison"
 HEADER = (
@@ -53,24 +50,22 @@ class Group:
 
     def epochs(self) -> dict[str, list[Epoch]]:
         """Return the epochs of the search of each that is drawn and has any, by name."""
-        return self._of_each(lambda run: run.searched_epochs)
+        return by_name(self._drawn, lambda run: run.searched_epochs)
 
     def standings(self) -> dict[str, list[Standing]]:
         """Return how the search stood after each trial, of each that is drawn and has any."""
-        return self._of_each(standings)
+        return by_name(self._drawn, standings)
 
-    def _of_each(self, tell: Callable[[Run], list[Row]]) -> dict[str, list[Row]]:
-        told = {name: tell(self.runs[name]) for name in self.drawn}
-        return {name: rows for name, rows in told.items() if rows}
+    @property
+    def _drawn(self) -> dict[str, Run]:
+        return {name: self.runs[name] for name in self.drawn}
 
 
 def groups_of(runs: Sequence[Run]) -> list[Group]:
     """Return the experiments by the images and classes that they are on."""
-    by_images: dict[tuple[str, str, tuple[str, ...]], list[Run]] = {}
+    by_images: dict[tuple[str, str, frozenset[str]], list[Run]] = {}
     for run in runs:
-        about = run.experiment
-        key = (about.dataset, about.dataset_root, tuple(sorted(about.classes)))
-        by_images.setdefault(key, []).append(run)
+        by_images.setdefault(run.experiment.images, []).append(run)
     same = Counter(dataset for dataset, _, _ in by_images)
     groups = []
     for index, ((dataset, _, _), own) in enumerate(by_images.items(), start=1):
@@ -80,18 +75,12 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
 
 
 def _group(name: str, runs: Sequence[Run]) -> Group:
-    named = dict(zip(_names(runs), runs, strict=True))
+    named = dict(zip(names_of([run.folder for run in runs]), runs, strict=True))
     ranked = sorted(named, key=lambda own: -_accuracy(named[own]))
     best = named[ranked[0]]
     chosen = compared(best, [run for run in runs if run is not best])
     drawn = [own for own, run in named.items() if any(run is one for one in chosen.runs)]
     return Group(name, named, ranked[0], drawn, chosen.words)
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of the folders, or the paths where folders have the same name."""
-    names = [name_of(run) for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
 def _accuracy(run: Run) -> float:
@@ -110,7 +99,7 @@ def _row(name: str, run: Run) -> list[str]:
     best = run.best
     if best is None:
         return [plain(name), "", tables.UNFINISHED, "", "", "", *count]
-    trial = next((t for t in run.trials if (t.step, t.number) == (best.step, best.number)), None)
+    trial = run.best_trial
     sides = run.metrics.sides() if run.metrics else {}
     bounds = {side: metrics.intervals.get("accuracy") for side, metrics in sides.items()}
     return [

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-SYNTHETIC = "**The images are synthetic.** Figures from them say nothing about real images."
+_MADE_UP, _SO = "The images are synthetic.", "Figures from them say nothing about real images."
+SYNTHETIC = f"{_MADE_UP} {_SO}"
+SYNTHETIC_MARKDOWN = f"**{_MADE_UP}** {_SO}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

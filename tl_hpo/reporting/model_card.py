@@ -12,12 +12,13 @@ import yaml
 from tl_hpo.files import write_text
 from tl_hpo.models.plain import loading_lines
 from tl_hpo.reporting import sides, tables, use
-from tl_hpo.reporting.markdown import SYNTHETIC, plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC_MARKDOWN, plain, table
 from tl_hpo.reporting.reading import unreadable
 from tl_hpo.reporting.records import Run
-from tl_hpo.search.best import BEST_MODEL
+from tl_hpo.reporting.settings import setting, settings_of
 from tl_hpo.training.metrics import HEADLINE
-from tl_hpo.training.saved import WEIGHTS_FILE, read_description
+from tl_hpo.training.result import BEST_MODEL
+from tl_hpo.training.saved import DESCRIPTION_FILE, WEIGHTS_FILE, read_description
 
 CARD = "README.md"
 HUB_METRICS = {"mcc": "matthews_correlation"}  # the hub's names where they are others
@@ -55,7 +56,7 @@ def path_of(run: Run) -> Path:
 
 def is_possible(run: Run) -> bool:
     """Tell whether the run has a best model to describe."""
-    described = run.folder / BEST_MODEL / "config.yaml"
+    described = run.folder / BEST_MODEL / DESCRIPTION_FILE
     return run.best is not None and described.is_file()
 
 
@@ -71,12 +72,12 @@ def write_card(run: Run, path: Path) -> None:
         described = read_description(folder)
         code = _code(run, described)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise unreadable(folder / "config.yaml", error) from error
+        raise unreadable(folder / DESCRIPTION_FILE, error) from error
     assert run.best is not None
     sections = [
         _front_matter(run, described),
         f"# {plain(run.experiment.dataset)}: {plain(described['trial']['model']['name'])}",
-        SYNTHETIC if run.experiment.synthetic else "",
+        SYNTHETIC_MARKDOWN if run.experiment.synthetic else "",
         _what(run, described),
         "## Load it",
         *code,
@@ -178,26 +179,17 @@ def _count(run: Run, side: str, label: str | None = None) -> int:
 
 def _found(run: Run, described: Mapping[str, Any]) -> list[str]:
     assert run.best is not None
-    best = run.best
-    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
-    sampler = _sampler(run)
-    by = f", proposed by {plain(sampler)}" if sampler else ""
+    best, trial = run.best, run.best_trial
+    sampler = setting(settings_of(run), "sampler.name")
+    by = f", proposed by {plain(str(sampler))}" if sampler else ""
     finished = sum(trial.scored for trial in run.searched)
     return [
         f"Strategy {plain(best.strategy)}: {len(run.searched)} trials{by}, of which {finished} "
         f"ended with a score; trial {best.number} of step {plain(best.step)} was the best.",
-        plain(tables.in_words(own[0])) if own else "",
+        plain(tables.in_words(trial)) if trial else "",
         f"It started from the weights {plain(_weights(described))}.",
         METHOD,
     ]
-
-
-def _sampler(run: Run) -> str:
-    """Return what proposed the trials, as the configuration of the run names it."""
-    path = run.folder / "config.yaml"
-    told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    named = told.get("sampler") if isinstance(told, dict) else None
-    return str(named.get("name", "")) if isinstance(named, dict) else ""
 
 
 def _weights(described: Mapping[str, Any]) -> str:

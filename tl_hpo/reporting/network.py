@@ -4,13 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from tl_hpo.models.layers import Layer, layers_of
 from tl_hpo.reporting.records import Run, Trial
 from tl_hpo.reporting.tables import best_trial
+from tl_hpo.training.result import BEST_MODEL
+from tl_hpo.training.saved import DESCRIPTION_FILE, read_description
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +82,11 @@ def network_of(run: Run) -> Network | None:
 
 def _layers(run: Run, expected: int) -> tuple[Layer, ...]:
     """Trace the network of the best model; nothing where that is not the one of the trial."""
-    path = run.folder / "best_model" / "config.yaml"
-    if not path.is_file():
+    folder = run.folder / BEST_MODEL
+    if not (folder / DESCRIPTION_FILE).is_file():
         return ()
     try:
-        # Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
-        told: Any = OmegaConf.to_container(OmegaConf.load(path))
+        told = read_description(folder)
         size = told["input"]["height"], told["input"]["width"]
         layers = layers_of(told["trial"]["model"]["name"], size)
     except Exception as error:  # a model of another version, a file of another make

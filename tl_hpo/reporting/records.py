@@ -17,14 +17,13 @@ from tl_hpo.reporting.reading import (
     read_rows,
     unreadable,
 )
-from tl_hpo.search.best import BEST_MODEL
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
 from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
 from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.metrics import ClassMetrics
-from tl_hpo.training.result import METRICS_FILE
+from tl_hpo.training.result import BEST_MODEL, METRICS_FILE
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,8 @@ class ModelMetrics:
 class Experiment:
     """experiment.json: what the run folder is about; ``dataset_root`` is empty if not known.
 
-    ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name.
+    ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name;
+    ``warnings_without_names`` name no group, which may be a patient, and older folders lack them.
     ``versions`` holds those of the software by name, and machine and device; empty in older ones.
     """
 
@@ -190,6 +190,11 @@ class Experiment:
     objective: str = "val_accuracy"
     split: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[str, str, frozenset[str]]:
+        """What experiments that may be compared have in common: dataset, its folder, classes."""
+        return self.dataset, self.dataset_root, frozenset(self.classes)
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,21 @@ class Run:
     speed: Speed | None = None
 
     @property
+    def best_trial(self) -> Trial | None:
+        """The trial that best.json names, None where there is none."""
+        own = (self.best.step, self.best.number) if self.best else None
+        return next((t for t in self.trials if (t.step, t.number) == own), None)
+
+    @property
+    def judged(self) -> dict[str, list[Prediction]]:
+        """Predictions of the validation and the test side by its name, of those that there are."""
+        sides = {
+            side: [row for row in self.predictions if row.side == side]
+            for side in ("validation", "test")
+        }
+        return {side: rows for side, rows in sides.items() if rows}
+
+    @property
     def searched(self) -> list[Trial]:
         """Trials of the search, without those that repeat its best."""
         return [trial for trial in self.trials if trial.step != REPEATS]
@@ -230,6 +250,11 @@ class Run:
         return Path(self.experiment.dataset_root) if self.experiment.dataset_root else None
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Tell whether the folder is one that optimize.py wrote to."""
+    return any((folder / name).is_file() for name in ("experiment.json", "trials.csv"))
+
+
 def read_run(folder: Path) -> Run:
     """Read the files of a run folder, those absent excepted.
 
@@ -238,7 +263,7 @@ def read_run(folder: Path) -> Run:
 
     """
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in ("experiment.json", "trials.csv")):
+    if not is_run_folder(folder):
         raise UserError(
             f"The run folder must hold experiment.json or trials.csv, got {str(folder)!r}; "
             "name a folder that optimize.py wrote to, <runs_dir>/<dataset>/<strategy>."
@@ -267,7 +292,7 @@ def read_run(folder: Path) -> Run:
 
 def _read_experiment(folder: Path, metrics: ModelMetrics | None) -> Experiment:
     """Read experiment.json, or tell from the folder's name; labels.json has the class order."""
-    path, labels = folder / "experiment.json", folder / "best_model" / "labels.json"
+    path, labels = folder / "experiment.json", folder / BEST_MODEL / "labels.json"
     resolved = folder.resolve()
     told = read_json(path) or {"dataset": resolved.parent.name, "strategy": resolved.name}
     if labels.is_file():

@@ -76,13 +76,7 @@ def _related(run: Run) -> list[Run]:
     """Return the experiments beside this one that are on the same images and classes."""
     folder = run.folder.resolve()
     others = _runs(path for path in sorted(folder.parent.iterdir()) if path != folder)
-    about = (run.experiment.dataset, run.experiment.dataset_root, set(run.experiment.classes))
-    return [
-        other
-        for other in others
-        if about
-        == (other.experiment.dataset, other.experiment.dataset_root, set(other.experiment.classes))
-    ]
+    return [other for other in others if other.experiment.images == run.experiment.images]
 
 
 def _runs(folders: Iterator[Path] | Sequence[Path]) -> list[Run]:
@@ -127,24 +121,24 @@ def _figures(run: Run) -> Iterator[Task]:
     if run.audit is not None and root is not None:
         title = _title(run, leakage_pairs.TITLE, strategy=False)
         yield run.folder / FIGURE, partial(leakage_pairs.draw, run.audit, root, title=title)
-    validation = [row for row in run.predictions if row.side == "validation"]
-    if validation and root is not None:
-        title = _title(run, "Classes taken for each other, validation side")
-        pairs = partial(mistaken_pairs.draw, validation, root, title=title)
-        yield folder / "mistaken_pairs.png", pairs
+    if root is not None:
+        for side, rows in run.judged.items():
+            title = _title(run, f"Classes taken for each other, {side} side")
+            pairs = partial(mistaken_pairs.draw, rows, root, title=title)
+            yield folder / f"mistaken_pairs{side_suffix(side)}.png", pairs
 
 
 def _search_figures(run: Run, chosen: Compared, network: Network | None) -> Iterator[Task]:
     """Yield what tells of the search as a whole, beside the other strategies of the dataset."""
     folder = run.folder / "figures"
     beside, alone = f", {chosen.words}" if chosen.words else "", not chosen.words
-    stood = by_name(chosen.runs, standings)
+    stood = by_name(chosen.named, standings)
     if name_of(run) in stood:
         yield run.folder / "best_so_far.csv", partial(write_best_so_far, stood[name_of(run)])
         title = _title(run, f"Best validation accuracy so far{beside}", strategy=alone)
         draw = partial(best_so_far.draw, stood, name_of(run), title=title)
         yield folder / "best_so_far.png", draw
-    epochs = by_name(chosen.runs, lambda one: one.searched_epochs)
+    epochs = by_name(chosen.named, lambda one: one.searched_epochs)
     if len(epochs) > 1:
         title = _title(run, f"Validation accuracy over time{beside}", strategy=False)
         together = partial(strategies_over_time.draw, epochs, title=title)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, use, warm_start
-from tl_hpo.reporting.markdown import SYNTHETIC, number, plain, table
+from tl_hpo.reporting.markdown import SYNTHETIC_MARKDOWN, number, plain, table
 from tl_hpo.reporting.records import Best, Run, SideMetrics, Trial
 from tl_hpo.training.metrics import ClassMetrics, averages
 
@@ -32,7 +32,7 @@ def write_summary(run: Run, rows: Sequence[paper.Comparison], path: Path) -> Non
     name = run.experiment
     sections = [
         f"# {plain(name.dataset)}: strategy {plain(name.strategy)}",
-        SYNTHETIC if name.synthetic else "",
+        SYNTHETIC_MARKDOWN if name.synthetic else "",
         *configuration(run),
         *judgement(run),
         *per_class(run),
@@ -97,9 +97,9 @@ def configuration(run: Run) -> list[str]:
 
 def found(run: Run, best: Best) -> list[str]:
     """Return, as Markdown blocks, the best trial in words and which one it is."""
-    own = [t for t in run.trials if (t.step, t.number) == (best.step, best.number)]
+    trial = run.best_trial
     return [
-        plain(in_words(own[0])) if own else "",
+        plain(in_words(trial)) if trial else "",
         f"Trial {best.number} of step {plain(best.step)}, validation accuracy "
         f"{best.val_accuracy:.4f}. {repeats.of_the_best(run)}".rstrip(),
     ]
@@ -192,10 +192,13 @@ def _step_row(step: str, trials: Sequence[Trial]) -> list[str]:
 def split(run: Run, *, pairs: bool = True, named: bool = True) -> list[str]:
     """Return, as Markdown blocks, what the split came to, and what an audit of it found.
 
-    Without ``pairs`` the worst pairs of the audit are left out; without ``named``, all files.
+    Without ``pairs`` the worst pairs of the audit are left out; without ``named``, the names of
+    all files and groups, which may tell whose images they are.
     """
-    told = [plain(line) for line in run.experiment.split.get("lines", [])]
-    told += [f"**Warning:** {plain(line)}" for line in run.experiment.split.get("warnings", [])]
+    came_to = run.experiment.split
+    told = [plain(line) for line in came_to.get("lines", [])]
+    warnings = came_to.get("warnings" if named else "warnings_without_names", [])
+    told += [f"**Warning:** {plain(line)}" for line in warnings]
     heading, *audited = (
         leakage.section(run.audit, pairs=pairs, named=named) if run.audit else [leakage.HEADING]
     )

@@ -10,10 +10,9 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.files import write_json
 from tl_hpo.search.study import OVERRIDES, result_of
-from tl_hpo.training.result import METRICS_FILE, MODEL_FOLDER
+from tl_hpo.training.result import BEST_MODEL, METRICS_FILE, MODEL_FOLDER
 
 BEST_FILE = "best.json"
-BEST_MODEL = "best_model"
 
 
 def promote(

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from tl_hpo.overrides import merged, override
 from tl_hpo.search.backup import back_up
-from tl_hpo.search.best import BEST_FILE, BEST_MODEL, drop_models, promote
+from tl_hpo.search.best import BEST_FILE, drop_models, promote
 from tl_hpo.search.crew import run_steps
 from tl_hpo.search.endings import Ending, Endings
 from tl_hpo.search.executors.base import Executor, Inline
@@ -51,7 +51,7 @@ from tl_hpo.search.warm_file import WARM_FILE, read_known_images, write_warm_sta
 from tl_hpo.search.watching import UNWATCHED, Watcher
 from tl_hpo.training.result import HEAD_FILE, TrialResult
 
-__all__ = ["BEST_FILE", "BEST_MODEL", "Experiment", "Plan"]
+__all__ = ["BEST_FILE", "Experiment", "Plan"]
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,8 @@ State = Literal["COMPLETE", "PRUNED"]
 RESULT_FILE = "result.json"
 HEAD_FILE = "head.safetensors"  # the trained classification block
 MODEL_FOLDER = "model"  # the whole trained model
+# In the run folder of an experiment.
+BEST_MODEL = "best_model"  # the model of its best trial
 # In the folder of a model.
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"

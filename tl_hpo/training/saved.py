@@ -22,6 +22,7 @@ from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.judgement import write_judgement
 
 WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "config.yaml"
 
 
 def save_model(
@@ -40,7 +41,7 @@ def save_model(
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         save_file(_timm_state(model, config.model.name), temporary / WEIGHTS_FILE)
-        write_text(temporary / "config.yaml", _describe(model, config, size))
+        write_text(temporary / DESCRIPTION_FILE, _describe(model, config, size))
         write_json(temporary / "labels.json", list(table.classes))
         write_judgement(temporary, table, split, predictions)
 
@@ -97,7 +98,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
     Plain: what a stranger's file says of the environment, `${oc.env:...}`, stays text.
     """
-    described: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    described: Any = OmegaConf.to_container(OmegaConf.load(folder / DESCRIPTION_FILE))
     return described
 
 

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tl_hpo.reporting.figures.style import PALETTE, STYLE, drawing, looks, shortened, wrapped
+from tl_hpo.reporting.figures.style import (
+    PALETTE,
+    STYLE,
+    drawing,
+    looks,
+    shortened,
+    shortened_apart,
+    wrapped,
+)
 
 
 def test_saves_a_png_of_about_the_size_asked(tmp_path):
@@ -58,3 +66,15 @@ def test_each_name_has_a_look_of_its_own():
     many = looks(f"step {n}" for n in range(60))
     assert len(set(many.values())) == 60
     assert len({look.colour for look in many.values()}) == len(PALETTE)
+
+
+@given(st.sets(st.text(alphabet="ab", max_size=30), max_size=8), st.integers(3, 12))
+def test_names_that_differ_still_do_once_shortened(names, characters):
+    short = shortened_apart(sorted(names), characters)
+    assert len(set(short)) == len(names)
+
+
+def test_names_are_as_short_as_asked_where_they_differ_then():
+    assert shortened_apart(["abcdefgh", "abcxefgh"], 5) == ["abcd…", "abcx…"]
+    assert shortened_apart(["abcdefgh", "abcdefgi"], 5) == ["ab…gh", "ab…gi"]
+    assert shortened_apart(["abcdefgh", "short"], 5) == ["ab…gh", "short"]

@@ -215,6 +215,15 @@ def test_versions_seed_and_times_are_told(fake_run):
     assert "the experiment ran for 20.6 minutes" in text
 
 
+@pytest.mark.parametrize("damaged", [b"seed: [", b"\xff\xfe\x00", b"3", b"", b"- a\n"])
+def test_a_damaged_configuration_is_not_recorded_and_the_rest_is_there(fake_run, damaged):
+    folder = fake_run(images=False)
+    (folder / "config.yaml").write_bytes(damaged)
+    text = told(read_run(folder)).text
+    assert "Settings setting value all not recorded" in text
+    assert "Every trial" in text
+
+
 def test_calibration_and_speed_are_told_where_they_were_measured(fake_run):
     folder = fake_run(tested=True)
     assert "Calibration" not in told(read_run(folder)).text

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from tl_hpo.reporting.axes import Axis, axes_of
 from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan
 from tl_hpo.reporting.figures.convergence import KINDS
-from tl_hpo.reporting.figures.style import drawing, legend_below, log_axis, shortened
+from tl_hpo.reporting.figures.style import drawing, legend_below, log_axis, shortened_apart
 from tl_hpo.reporting.records import Trial
 
 COLUMNS = 3
@@ -47,7 +47,7 @@ def _panel(panel: Axes, axis: Axis, trials: Sequence[Trial]) -> None:
             x, y = [place for place, _ in own], [or_nan(accuracy) for _, accuracy in own]
             panel.scatter(x, y, s=26, c=colour, marker=marker, label=label)
     if axis.is_category:
-        short = [shortened(name, NAME_CHARACTERS) for name in names]
+        short = shortened_apart(names, NAME_CHARACTERS)
         panel.set_xticks(range(len(names)), short, rotation=35, ha="right")
         panel.set_xlim(-0.6, len(names) - 0.4)
     elif axis.log:

@@ -1,9 +1,10 @@
 """What all figures share: fonts, colours, sizes, and how they are saved."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,30 @@ def wrapped(text: str, width: float, size: float) -> str:
     return textwrap.fill(text, characters, break_on_hyphens=True)
 
 
-def shortened(text: str, characters: int) -> str:
-    """Return ``text`` with its middle left out if it is longer than ``characters``."""
+def shortened(text: str, characters: int, head: int | None = None) -> str:
+    """Return ``text`` with its middle left out if it is longer than ``characters``.
+
+    ``head`` characters of its beginning stay, by default half of them.
+    """
     if len(text) <= characters:
         return text
-    head = (characters - 1) // 2
+    head = (characters - 1) // 2 if head is None else head
     return f"{text[:head]}…{text[len(text) - (characters - 1 - head) :]}"
+
+
+def shortened_apart(names: Sequence[str], characters: int) -> list[str]:
+    """Return distinct names shortened so that they still differ.
+
+    The cut lies as near the middle as that allows; where none of ``characters`` does, they are
+    longer.
+    """
+    for length in count(characters):
+        middle = (length - 1) // 2
+        for head in sorted(range(length), key=lambda place: abs(place - middle)):
+            short = [shortened(name, length, head) for name in names]
+            if len(set(short)) == len(set(names)):
+                return short
+    raise AssertionError("names as long as they are differ")
 
 
 def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

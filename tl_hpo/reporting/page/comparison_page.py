@@ -8,10 +8,9 @@ from markupsafe import Markup
 from tl_hpo.reporting import tables
 from tl_hpo.reporting.comparison import beside_paper
 from tl_hpo.reporting.groups import FIGURES, Group, overview
-from tl_hpo.reporting.markdown import plain
+from tl_hpo.reporting.markdown import SYNTHETIC, plain
 from tl_hpo.reporting.page import time_charts
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section, write_page
-from tl_hpo.reporting.page.top import SYNTHETIC
 
 
 def write_comparison_page(groups: Sequence[Group], left_out: Sequence[str], path: Path) -> None:
@@ -28,32 +27,33 @@ def write_comparison_page(groups: Sequence[Group], left_out: Sequence[str], path
     sections = [
         part
         for number, group in enumerate(groups, start=1)
-        for part in _sections(group, number)
+        for part in _sections(group, number, time_charts.MOST_EPOCHS // len(groups))
         if part is not None
     ]
     write_page(path, "Comparison of experiments", head, sections)
 
 
-def _sections(group: Group, number: int) -> list[Section | None]:
+def _sections(group: Group, number: int, most_epochs: int) -> list[Section | None]:
     best = group.runs[group.best]
+    over_time = _over_time(group, most_epochs)
     others = [run for run in group.runs.values() if run is not best]
     beside = tables.beside_paper(best.experiment.dataset, beside_paper(best, others))
     name = group.name
     return [
         section(f"experiments-{number}", f"{name}: experiments", html_of([overview(group)], name)),
         section(f"paper-{number}", f"{name}: beside the paper", html_of(beside[1:], name)),
-        section(f"accuracy-{number}", f"{name}: validation accuracy over time", _over_time(group)),
+        section(f"accuracy-{number}", f"{name}: validation accuracy over time", over_time),
         section(f"best-so-far-{number}", f"{name}: best so far", _best_so_far(group)),
         section(f"classes-{number}", f"{name}: classes", _classes(group)),
     ]
 
 
-def _over_time(group: Group) -> Markup:
+def _over_time(group: Group, most_epochs: int) -> Markup:
     epochs = group.epochs()
     if not epochs:
         return Markup()
     file = f"{FIGURES}/strategies_over_time_{group.file}"
-    chart = time_charts.experiments_over_time(epochs, file).html()
+    chart = time_charts.experiments_over_time(epochs, file, most_epochs).html()
     return html_of([_about_drawn(group)]) + chart
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from markupsafe import Markup
 
 from tl_hpo.reporting.files import side_suffix
-from tl_hpo.reporting.page.pictures import by_side
 from tl_hpo.reporting.page.rendering import Section, fill, section
 from tl_hpo.reporting.page.thumbnails import Thumbnail, Thumbnails
 from tl_hpo.reporting.records import Prediction, Run, SideMetrics
@@ -32,7 +31,7 @@ def confusion(run: Run, images: Thumbnails) -> Section | None:
     if len(classes) > MOST_CLASSES:
         told = f"A matrix of {len(classes)} classes is too large for this page: "
         return section("confusion", "Confusion matrix", fill("large.html.j2", told=told))
-    predictions = by_side(run.predictions)
+    predictions = run.judged
     parts = [
         _side(side, metrics, classes, predictions.get(side, ()), images)
         for side, metrics in run.metrics.sides().items()

@@ -1,6 +1,6 @@
 """The sections that show images: examples, mistaken pairs, pairs that leak."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -18,17 +18,8 @@ PAIR_PIXELS = 280
 
 def mistaken(run: Run, images: Thumbnails) -> Section | None:
     """Return, for the most frequent mistakes, a mistaken image beside one of what it looks like."""
-    sides = by_side(run.predictions)
-    parts = [_mistakes(side, rows, images) for side, rows in sides.items()]
+    parts = [_mistakes(side, rows, images) for side, rows in run.judged.items()]
     return section("mistaken", "Mistaken pairs", *parts)
-
-
-def by_side(predictions: Sequence[Prediction]) -> Mapping[str, list[Prediction]]:
-    """Return the predictions of the validation and the test side, of those that there are."""
-    sides = {
-        side: [row for row in predictions if row.side == side] for side in ("validation", "test")
-    }
-    return {side: rows for side, rows in sides.items() if rows}
 
 
 def _mistakes(side: str, rows: Sequence[Prediction], images: Thumbnails) -> Markup:

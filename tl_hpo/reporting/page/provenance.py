@@ -1,13 +1,12 @@
 """What it was made with: software, machine, seeds, times."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tl_hpo.reporting.markdown import plain, table
 from tl_hpo.reporting.page.rendering import Section, titled
 from tl_hpo.reporting.page.words import duration
 from tl_hpo.reporting.records import Run
-from tl_hpo.search.guard import CONFIG_FILE, read_configuration
+from tl_hpo.reporting.settings import setting, settings_of
 
 NOT_RECORDED = "not recorded"
 SETTINGS = {
@@ -41,16 +40,9 @@ def provenance(run: Run) -> Section | None:
 
 
 def _settings(run: Run) -> list[list[str]]:
-    path = run.folder / CONFIG_FILE
-    config = read_configuration(path) if path.is_file() else {}
-    rows = [[name, _shown(_value(config, key))] for name, key in SETTINGS.items()]
+    kept = settings_of(run)
+    rows = [[name, _shown(setting(kept, key))] for name, key in SETTINGS.items()]
     return [row for row in rows if row[1]] or [["all", NOT_RECORDED]]
-
-
-def _value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config
 
 
 def _shown(value: Any) -> str:

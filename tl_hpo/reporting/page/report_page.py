@@ -84,7 +84,7 @@ def _search(run: Run, chosen: Compared, network: Network | None) -> Iterator[Sec
     if run.searched_epochs:
         chart = time_charts.accuracy_over_time(run.searched_epochs, "figures/accuracy_over_time")
         yield section("accuracy", "Validation accuracy over time", chart.html())
-    stood = by_name(chosen.runs, standings)
+    stood = by_name(chosen.named, standings)
     if stood:
         title = "Best so far" + (f", {chosen.words}" if chosen.words else "")
         charts = time_charts.standing_charts(stood, "figures/best_so_far")

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from tl_hpo.reporting import importance
 from tl_hpo.reporting.axes import Axis, axes_of
 from tl_hpo.reporting.figures.convergence import KINDS
-from tl_hpo.reporting.figures.style import PALETTE
+from tl_hpo.reporting.figures.style import PALETTE, shortened_apart
 from tl_hpo.reporting.network import Network
 from tl_hpo.reporting.page.charts import ACCURACY, Chart, empty, layout, text
 from tl_hpo.reporting.page.limits import MOST_TRIALS, best_trials, note
@@ -20,6 +20,7 @@ from tl_hpo.reporting.records import Importance, Trial
 EARLY, LATE = "#56B4E9", "#D55E00"
 """Colours of the first and the last trial of a step, seen on white and on black."""
 SYMBOLS = {"COMPLETE": "circle", "PRUNED": "triangle-down"}
+NAME_CHARACTERS = 24
 PANEL_PIXELS = 230
 """Least width of a panel; a chart with many is scrolled on a narrow screen."""
 
@@ -68,6 +69,8 @@ def slices(step: str, trials: Sequence[Trial], file: str, most: int = MOST_TRIAL
     figure.update_layout(**layout(340), title="", yaxis_title=ACCURACY, showlegend=False)
     bar = {"title": "trial", "thickness": 12, "outlinewidth": 0}
     figure.for_each_trace(_without_quotes)
+    names = {axis.name: axis.categories for axis in axes if axis.is_category}
+    figure.for_each_xaxis(lambda axis: _shorten(axis, names.get(axis.title.text, ())))
     figure.update_traces(
         marker={
             "size": 8,
@@ -84,6 +87,14 @@ def _without_quotes(trace: go.Scatter) -> None:
     """Show names as they are; Optuna quotes them."""
     if trace.x and isinstance(trace.x[0], str):
         trace.x = [name.strip("'\"") for name in trace.x]
+
+
+def _shorten(axis: go.layout.XAxis, names: Sequence[str]) -> None:
+    """Shorten the names at the ticks, not the values: those of two models must stay two."""
+    if names:
+        short = shortened_apart(names, NAME_CHARACTERS)
+        axis.tickvals = [_shown(name) for name in names]
+        axis.ticktext = [_shown(name) for name in short]
 
 
 def _study(trials: Sequence[Trial], axes: Sequence[Axis]) -> optuna.Study:
@@ -107,7 +118,7 @@ def _study(trials: Sequence[Trial], axes: Sequence[Axis]) -> optuna.Study:
 
 
 def _shown(value: Any) -> Any:
-    return text(value, 24) if isinstance(value, str) else value
+    return text(value, len(value)) if isinstance(value, str) else value
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

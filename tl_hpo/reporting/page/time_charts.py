@@ -19,7 +19,7 @@ from tl_hpo.reporting.page.charts import ACCURACY, INK, Chart, colours_of, empty
 from tl_hpo.reporting.records import Epoch
 
 MOST_EPOCHS = 10_000
-"""Epochs in a chart at most: those of the best trials, so that the page stays small."""
+"""Epochs in all charts of a page at most: of the best trials, so that the page stays small."""
 DASHES = {"head": "dot", "finetune": "solid"}
 
 
@@ -28,13 +28,21 @@ def accuracy_over_time(epochs: Sequence[Epoch], file: str) -> Chart:
     unit, length = time_unit(epochs)
     figure = empty(430)
     colours = colours_of(epoch.step for epoch in epochs)
-    _add_trials(figure, epochs, colours, length)
+    drawn = _best_epochs(epochs, MOST_EPOCHS)
+    _add_trials(figure, epochs, drawn, colours, length)
     figure.update_layout(xaxis_title=f"elapsed time ({unit})", yaxis_title=ACCURACY)
-    return Chart(figure, "Validation accuracy of every epoch over time", file, _note(epochs))
+    return Chart(
+        figure, "Validation accuracy of every epoch over time", file, _note(len(epochs), len(drawn))
+    )
 
 
-def experiments_over_time(experiments: Mapping[str, Sequence[Epoch]], file: str) -> Chart:
-    """Return a panel per experiment with its trials, below each other on one time axis."""
+def experiments_over_time(
+    experiments: Mapping[str, Sequence[Epoch]], file: str, most: int = MOST_EPOCHS
+) -> Chart:
+    """Return a panel per experiment with its trials, below each other on one time axis.
+
+    At most ``most`` epochs are drawn, of each experiment the same number.
+    """
     everything = [epoch for epochs in experiments.values() for epoch in epochs]
     unit, length = time_unit(everything)
     titles = [text(name) for name in experiments]
@@ -46,25 +54,32 @@ def experiments_over_time(experiments: Mapping[str, Sequence[Epoch]], file: str)
     above = {"legend": {"orientation": "h", "yanchor": "bottom", "y": 1 + 34 / height, "x": 0}}
     figure.update_layout(**layout(height) | above, margin_t=80)
     colours = colours_of(epoch.step for epoch in everything)
+    count = 0
     for row, epochs in enumerate(experiments.values(), start=1):
-        _add_trials(figure, epochs, colours, length, row)
+        drawn = _best_epochs(epochs, most // len(experiments))
+        _add_trials(figure, epochs, drawn, colours, length, row)
+        count += len(drawn)
     figure.update_yaxes(title=ACCURACY)
     figure.update_xaxes(title=f"elapsed time ({unit})", row=len(titles))
     about = "Validation accuracy of every epoch over time, a panel per experiment"
-    return Chart(figure, about, file, _note(everything))
+    return Chart(figure, about, file, _note(len(everything), count))
 
 
 def _add_trials(
     figure: go.Figure,
     epochs: Sequence[Epoch],
+    drawn: Sequence[Epoch],
     colours: Mapping[str, str],
     length: float,
     row: int | None = None,
 ) -> None:
-    """Add a trace per step and phase, with a gap after each trial; ``length`` is a unit's."""
+    """Add a trace per step and phase, with a gap after each trial; ``length`` is a unit's.
+
+    The lines are of the epochs ``drawn``, the highest accuracy so far is over all ``epochs``.
+    """
     place = {} if row is None else {"row": row, "col": 1}
     named = {trace.legendgroup for trace in figure.data}
-    for (step, phase), lines in _lines(_best_epochs(epochs)).items():
+    for (step, phase), lines in _lines(drawn).items():
         figure.add_scatter(
             x=[None if e is None else round(e.elapsed_seconds / length, 3) for e in lines],
             y=[None if e is None else _rounded(e.val_accuracy) for e in lines],
@@ -115,9 +130,9 @@ def _corners(times: Sequence[float], highest: Sequence[float]) -> tuple[list[flo
     return [times[i] for i in kept], [highest[i] for i in kept]
 
 
-def _best_epochs(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
-    """Return the epochs of as many of the best trials as the chart has room for."""
-    if len(epochs) <= MOST_EPOCHS:
+def _best_epochs(epochs: Sequence[Epoch], most: int) -> Sequence[Epoch]:
+    """Return the epochs of as many of the best trials as there is room for, of one at least."""
+    if len(epochs) <= most:
         return epochs
     trials: dict[tuple[str, int], list[Epoch]] = {}
     for epoch in epochs:
@@ -125,16 +140,16 @@ def _best_epochs(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
     best = sorted(trials.values(), key=lambda own: -max(e.val_accuracy or 0.0 for e in own))
     kept: list[Epoch] = []
     for own in best:
-        if len(kept) + len(own) > MOST_EPOCHS:
+        if kept and len(kept) + len(own) > most:
             break
         kept += own
     return kept
 
 
-def _note(epochs: Sequence[Epoch]) -> str:
+def _note(total: int, drawn: int) -> str:
     told = "Dotted: training of the classification block; solid: fine-tuning."
-    if len(epochs) > MOST_EPOCHS:
-        told += f" Of {len(epochs):,} epochs about {MOST_EPOCHS:,}, of the best trials, are drawn."
+    if drawn < total:
+        told += f" Of {total:,} epochs {drawn:,}, of the best trials, are drawn."
     return told
 
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from tl_hpo.reporting import paper, tables
+from tl_hpo.reporting.markdown import SYNTHETIC
 from tl_hpo.reporting.page.rendering import fill, html_of
 from tl_hpo.reporting.page.words import duration
 from tl_hpo.reporting.records import Best, Run, SideMetrics
-
-SYNTHETIC = "The images are synthetic. Figures from them say nothing about real images."
 
 
 def top(run: Run, beside: Sequence[paper.Comparison]) -> Markup:

@@ -40,7 +40,7 @@ def steps_section(run: Run) -> Section | None:
 
 
 def trials(run: Run) -> Section | None:
-    """Return the table of all trials, the best marked; the best of them where there are many."""
+    """Return the table of all trials, the best marked; of many, the best and some that failed."""
     if not run.trials:
         return None
     shown = best_trials(run.trials)
@@ -49,7 +49,14 @@ def trials(run: Run) -> Section | None:
         {"cells": _cells(t), "state": t.state, "best": (t.step, t.number) == best} for t in shown
     ]
     states = {state: name for state, name in STATES.items() if any(t.state == state for t in shown)}
-    body = fill("trials.html.j2", columns=COLUMNS, rows=rows, states=states, total=len(run.trials))
+    body = fill(
+        "trials.html.j2",
+        columns=COLUMNS,
+        rows=rows,
+        states=states,
+        total=len(run.trials),
+        scored=sum(trial.scored for trial in shown),
+    )
     return section("trials", "Every trial", body)
 
 
