@@ -96,7 +96,7 @@ def _predict(config: DictConfig, model: LoadedModel, places: Places) -> None:
 def _heat_maps(model: LoadedModel, folder: Path | None, limit: int) -> "HeatMaps | None":
     if folder is None:
         return None
-    from tl_hpo.inference.heat_maps import GradCam, HeatMaps  # brings captum and matplotlib
+    from tl_hpo.inference.heat_maps import GradCam, HeatMaps  # brings captum
 
     return HeatMaps(GradCam(model.predictor.model, model.size).heat, folder, limit)
 

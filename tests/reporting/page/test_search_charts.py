@@ -19,4 +19,5 @@ def test_models_of_similar_names_stay_apart(fake_run, one_axis):
     axis = figure.layout.xaxis if one_axis else figure.layout.xaxis2
     (trace,) = (one for one in figure.data if one.x and isinstance(one.x[0], str))
     assert set(trace.x) == set(axis.tickvals) == {*MODELS, "resnet&lt;50&gt;"}
+    assert axis.automargin
     assert axis.ticktext[1:] == ("vit_small_patch16_2…in1k", "vit_small_patch16_3…in1k")

@@ -66,7 +66,7 @@ def slices(step: str, trials: Sequence[Trial], file: str, most: int = MOST_TRIAL
     if not axes:
         return None
     figure = optuna.visualization.plot_slice(_study(scored, axes), target_name=ACCURACY)
-    figure.update_layout(**layout(340), title="", yaxis_title=ACCURACY, showlegend=False)
+    figure.update_layout(**layout(380), title="", yaxis_title=ACCURACY, showlegend=False)
     bar = {"title": "trial", "thickness": 12, "outlinewidth": 0}
     figure.for_each_trace(_without_quotes)
     names = {axis.name: axis.categories for axis in axes if axis.is_category}
@@ -95,6 +95,8 @@ def _shorten(axis: go.layout.XAxis, names: Sequence[str]) -> None:
         short = shortened_apart(names, NAME_CHARACTERS)
         axis.tickvals = [_shown(name) for name in names]
         axis.ticktext = [_shown(name) for name in short]
+        axis.automargin = True  # the end of a name, which may tell it apart, is not cut off
+        axis.title.standoff = 8
 
 
 def _study(trials: Sequence[Trial], axes: Sequence[Axis]) -> optuna.Study:
