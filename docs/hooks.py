@@ -7,7 +7,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CONFIGURATIONS = (REPOSITORY / "conf", REPOSITORY / "conf_predict")
+CONFIGURATIONS = (REPOSITORY / "conf", REPOSITORY / "conf" / "predict")  # that commands compose
 PACKAGES = ("data", "models", "training", "search", "reporting", "inference", "cli")
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
 
@@ -41,7 +41,7 @@ def configuration_page(*folders: Path) -> str:
     for path in sorted(path for folder in folders for path in folder.glob("*.yaml")):
         parts += [f"## {path.name}", *_described(path)]
     inside = (path for folder in folders for path in folder.iterdir())
-    for group in sorted(path for path in inside if path.is_dir()):
+    for group in sorted(path for path in inside if path.is_dir() and path not in folders):
         parts.append(f"## {group.name}")
         for path in sorted(group.glob("*.yaml")):
             heading = f'### `{group.name}={path.stem}` <a id="{group.name}-{path.stem}"></a>'

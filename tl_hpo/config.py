@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tl_hpo.overrides import override
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
-PREDICT_CONF_DIR = CONF_DIR.with_name("conf_predict")  # without groups: its `model` is a path
+PREDICT_CONF_DIR = CONF_DIR / "predict"  # of its own, without groups: its `model` is a path
 
 # What the trial itself does not depend on, so that it never enters a trial's overrides.
 MACHINE = ("trainer", "store", "reuse", "logger")  # how and where it is computed, and watched

@@ -96,5 +96,6 @@ def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _name(device: torch.device) -> str:
-    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    threads = "" if device.type == "cuda" else f", {count} thread{'s' if count > 1 else ''}"
     return device_name(device) + threads

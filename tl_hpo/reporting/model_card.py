@@ -155,7 +155,7 @@ def _code(run: Run, described: Mapping[str, Any]) -> list[str]:
         f"In this folder. It takes float images [batch, 3, {size[0]}, {size[1]}]: RGB, squashed to "
         f"that size, divided by 255, less the mean {tuple(taken['mean'])}, over the standard "
         f"deviation {tuple(taken['std'])}; it gives logits in the order of labels.json. Over the "
-        "temperature of calibration.json they make honest probabilities by softmax; `python "
+        "temperature of calibration.json they make calibrated probabilities by softmax; `python "
         f"predict.py` of tl\\_hpo does all that.{averaged}",
     ]
 
