@@ -84,7 +84,8 @@ def test_killed_thrice_and_repeated(start, tiny, image_folder, tmp_path):
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(start, tiny, image_folder, tmp_path):
     arguments = [
         *("dataset=folder", f"dataset.root={image_folder(per_class=20)}", *tiny, "pruner=none"),
-        *("head.epochs=200", "head.patience=null", "search.n_trials=2"),
+        # It would not end by itself, however late the signal comes on a busy machine.
+        *("head.epochs=100000", "head.patience=null", "search.n_trials=2"),
     ]
     trials = tmp_path / "runs" / "folder" / "shared" / "trials.csv"
     process = start("optimize.py", *arguments)

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from dataclasses import fields
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -53,7 +53,7 @@ def test_a_loss_may_be_no_number():
     record = EpochRecord("head", 1, 1, 1, float("nan"), float("inf"), 0.5, 0.5, 0.4)
     back = decode(encode(Epoch(record))).record
     assert back.train_loss != back.train_loss
-    assert [getattr(back, each.name) for each in fields(back)][5:] == [float("inf"), 0.5, 0.5, 0.4]
+    assert back == replace(record, train_loss=back.train_loss)
 
 
 @pytest.mark.parametrize(
