@@ -101,7 +101,7 @@ def test_the_dashboard_shows_an_experiment_while_it_runs_and_does_not_disturb_it
     assert [row["state"] for row in rows] == ["COMPLETE"] * 6
     curves = read_csv(run / "curves.csv")
     for row in rows:
-        logged = read_csv(run / f"trials/shared-{row['number']}/logs/metrics.csv")
+        logged = read_csv(run / f"trials/shared-{row['number']}/tl_hpo_logs/metrics.csv")
         own = [each for each in curves if each["number"] == row["number"]]
         assert [each["val_accuracy"] for each in logged] == [each["val_accuracy"] for each in own]
         assert [each["step"] for each in logged] == [str(n + 1) for n in range(len(own))]
