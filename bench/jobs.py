@@ -6,7 +6,6 @@ through `LocalRunner`: composing the configuration, saving the block and the res
 
 import multiprocessing
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from bench.trials import in_store, run
 from tl_hpo.config import compose_trial
 from tl_hpo.data.sources import load_table
 from tl_hpo.data.split import make_split
-from tl_hpo.training.devices import device_of, has_bf16, host_memory
+from tl_hpo.training.devices import device_name, device_of, has_bf16, host_memory
 from tl_hpo.training.runner import LocalRunner
 
 __all__ = ["count_images", "machine", "plain", "project", "watched_trials"]
@@ -33,7 +32,7 @@ def machine() -> dict[str, Any]:
     """Describe this machine; ``gpu`` is None where torch finds none."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "cpu": _cpu_name(),
+        "cpu": device_name(torch.device("cpu")),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": host_memory() / 1e9,
         "gpu": gpu,
@@ -41,15 +40,6 @@ def machine() -> dict[str, Any]:
         "start_method": multiprocessing.get_start_method(),  # of the plain loop's workers
         "bf16": {"cpu": has_bf16(torch.device("cpu")), "gpu": has_bf16(device_of("gpu"))},
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def count_images(overrides: Sequence[str]) -> int:

@@ -1,8 +1,8 @@
-"""What a search tells whoever watches it: an interface, so that search itself draws nothing."""
+"""What a search tells whoever watches it, so that search itself draws nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -28,10 +28,10 @@ class BegunTrial:
     overrides: Sequence[str]
 
 
-class Watcher(Protocol):
+class Watcher:
     """Is told what happens, in whichever thread it happens; workers are numbered from 0.
 
-    It must return at once, and must not raise.
+    It must return at once, and must not raise. By itself it does nothing.
     """
 
     def step_begun(self, study: str, n_trials: int) -> None:
@@ -63,28 +63,4 @@ class Watcher(Protocol):
         """
 
 
-class Unwatched:
-    """Watches nothing."""
-
-    def step_begun(self, study: str, n_trials: int) -> None:
-        """Do nothing."""
-
-    def trial_begun(self, worker: int, trial: BegunTrial) -> None:
-        """Do nothing."""
-
-    def epoch_ended(self, worker: int, record: EpochRecord) -> None:
-        """Do nothing."""
-
-    def worker_died(self, worker: int) -> None:
-        """Do nothing."""
-
-    def trial_ended(self, worker: int) -> None:
-        """Do nothing."""
-
-    def recorded(
-        self, trials: Trials, best: tuple[str, FrozenTrial] | None, seconds: float
-    ) -> None:
-        """Do nothing."""
-
-
-UNWATCHED = Unwatched()
+UNWATCHED = Watcher()

@@ -78,9 +78,8 @@ def run_trial(
     check_config(config)
     started = time.monotonic()
     trial = prepare(config, worker or Worker(config))
-    # They load while the head phase runs.
     described = hyperparameters(config) | {"delimiting_layer": trial.delimiting_layer}
-    with (
+    with (  # ranks load while the head phase runs
         Ranks(config, trial.worker.device) if _wants_ranks(config) else nullcontext() as ranks,
         logged(config, described, folder, report) as logging_report,
     ):

@@ -14,7 +14,7 @@ from tl_hpo.cli.live.time_left import seconds_left
 from tl_hpo.overrides import values_of
 from tl_hpo.search.records import Trials
 from tl_hpo.search.study import DUPLICATE_OF, SETTINGS, WAITS_FOR, result_of
-from tl_hpo.search.watching import BegunTrial
+from tl_hpo.search.watching import BegunTrial, Watcher
 from tl_hpo.training.result import EpochRecord
 
 
@@ -98,7 +98,7 @@ class _Known:
     best: BestView | None = None
 
 
-class Board:
+class Board(Watcher):
     """A watcher that remembers; any thread may ask it for a `view`.
 
     Args:
