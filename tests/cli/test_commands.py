@@ -43,6 +43,7 @@ def test_train_sweeps_like_any_hydra_application(command, image_folder, tiny):
     assert outcome.code == 0, outcome.err
     results = sorted(Path("runs/folder/train").glob("*/*/result.json"))
     assert len(results) == 4
+    assert all((path.parent / "train.log").stat().st_size > 0 for path in results)
 
 
 @pytest.mark.usefixtures("drawn")
@@ -57,6 +58,7 @@ def test_optimize_sweeps_put_each_experiment_where_a_single_run_would(command, i
         assert len(read_csv(run / "trials.csv")) == trials
         for name in (
             "study.db",
+            "optimize.log",
             "curves.csv",
             "best.json",
             "split.csv",

@@ -49,7 +49,8 @@ def predict(config: DictConfig) -> None:
     places, exported = _places(config) if wanted else None, _export_path(config)
     model = load(folder)
     if config.export is not None:
-        _export(model, config.export, exported or model.folder / FILES[config.export])
+        in_its_folder = model.folder / FILES[config.export]
+        _export(model, config.export, exported or _writable_file("export_path", in_its_folder))
     if places is not None:
         _predict(config, model, places)
 

@@ -1,8 +1,9 @@
 """Backbones: timm's models without their classification block, ending in pooled features."""
 
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import timm
 import torch
@@ -18,12 +19,25 @@ def check_known(name: str) -> None:
     if not timm.is_model(name):
         raise unknown("model.name", name, timm.list_models())
     try:
-        timm.models.get_pretrained_cfg(name)
+        known = timm.models.get_pretrained_cfg(name)
     except RuntimeError as error:  # a tag of weights, NAME.TAG, that does not exist
         raise UserError(
             f"model.name must be a model with one of timm's tags of weights, got {name!r} "
             f"({error}); leave the tag out."
         ) from error
+    if known is None and name not in timm.list_models():
+        _refuse_former(name)
+
+
+def _refuse_former(name: str) -> NoReturn:
+    """Raise UserError for a name that timm has changed: it knows no size or classifier by it."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which says what is said here
+        current = timm.create_model(name).pretrained_cfg
+    now = ".".join(filter(None, (current["architecture"], current.get("tag"))))
+    raise UserError(
+        f"model.name must be a name that timm uses, got {name!r}, a former one; set model.name={now}."
+    )
 
 
 def create(name: str, image_size: tuple[int, int] | None = None, **arguments: Any) -> nn.Module:
