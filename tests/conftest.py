@@ -22,9 +22,12 @@ SHARED = REPOSITORY.parent / "shared"
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Spread over processes file by file; this machine holds one SLURM cluster at a time.
-        alone = "slurm" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("slurm" if alone else str(item.path)))
+        # Spread over processes file by file, but for what a machine holds one of at a time, such
+        # as a cluster of SLURM or Ray.
+        if "slurm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+        elif not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("shared") and not SHARED.is_dir():

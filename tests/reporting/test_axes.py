@@ -56,3 +56,22 @@ def test_they_are_drawn(trial, tmp_path):
     other = replace(trial, model="b", finetune_lr=0.001, state="PRUNED")
     slices.draw([trial, other, replace(trial, head_optimizer="")], tmp_path / "a.png", "title")
     assert (tmp_path / "a.png").is_file()
+
+
+def test_what_is_searched_beyond_the_usual_axes_has_axes_of_its_own(trial):
+    trials = [
+        replace(trial, further={"batch_size": "8", "imbalance": "none", "finetune.decay": "0.001"}),
+        replace(trial, further={"batch_size": "32", "imbalance": "none", "finetune.decay": "0.1"}),
+        replace(trial, further={"batch_size": "32"}),
+    ]
+    assert names(*trials) == ["batch_size", "finetune.decay"]  # `imbalance` never changes
+    size, decay = axes_of(trials)
+    assert (size.values, size.log) == ([8.0, 32.0, 32.0], False)
+    assert (decay.values, decay.log) == ([0.001, 0.1, None], True)
+
+
+def test_a_further_axis_of_names_and_numbers_is_one_of_names(trial):
+    cells = ("1", "auto", "nan")
+    (axis,) = axes_of([replace(trial, further={"mixed": cell}) for cell in cells])
+    assert axis.values == list(cells)
+    assert axis.is_category

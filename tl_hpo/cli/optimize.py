@@ -49,6 +49,7 @@ from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
+from tl_hpo.search.usual_axes import further_settings, values_along
 from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import BEST_MODEL, PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
@@ -126,6 +127,7 @@ def _report(
     metrics = read_run(folder).metrics
     chosen = experiment.repeating.chosen()
     _tell_best(best, metrics.test if metrics else None, chosen, synthetic)
+    _tell_further(experiment, best)
     _tell_repeats(chosen)
     _tell_files(folder)
 
@@ -245,6 +247,14 @@ def _tell_best(
             settings[f"{phase}_lr"],
         )
     logger.info("  delimiting layer      %d of %d", result["delimiting_layer"], result["n_layers"])
+
+
+def _tell_further(experiment: Experiment, best: FrozenTrial) -> None:
+    """Tell what the best configuration has of what is searched beyond the usual axes."""
+    studies = experiment.studies.values()
+    further = further_settings(trial for study in studies for trial in study.trials)
+    for key, text in values_along(best, further).items():
+        logger.info("  %-21s %s", key, text)
 
 
 def _tell_repeats(chosen: Repeated | None) -> None:

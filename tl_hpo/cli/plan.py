@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from tl_hpo.cli.execution import runs_elsewhere
+from tl_hpo.cli.searchable import check_axes, refuse_unfollowed_settings
 from tl_hpo.config import (
     group_options,
     is_of_a_trial,
@@ -143,21 +144,6 @@ def follow_the_seed(config: DictConfig) -> list[str]:
     ]
 
 
-def refuse_unfollowed_settings(fixed: Sequence[str]) -> None:
-    """Refuse settings of both phases' optimizer that the phases do not follow.
-
-    Of ``optimizer``, the phases follow the choice and ``optimizer.lr``; which other settings an
-    optimizer has depends on the choice.
-    """
-    for key in fixed:
-        if key.startswith("optimizer.") and key != "optimizer.lr":
-            name = key.removeprefix("optimizer.")
-            raise UserError(
-                f"{name} of an optimizer must be set for each phase, got {key}; give "
-                f"head.optimizer.{name}=... and finetune.optimizer.{name}=..."
-            )
-
-
 def held_fixed(strategy: Strategy, fixed: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the axes that are searched, and what the command line holds fixed instead."""
     axes = list(dict.fromkeys(key for step in strategy.steps for key in step.space))
@@ -227,6 +213,7 @@ def _possible_trials(plan: Plan) -> Iterator[list[str]]:
 
 
 def _check_step(step: Step, space: SearchSpace, plan: Plan) -> None:
+    check_axes(step, space)
     make_sampler(
         plan.sampler,
         space.distributions,

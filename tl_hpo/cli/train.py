@@ -5,7 +5,8 @@ import logging
 from omegaconf import DictConfig
 
 from tl_hpo.cli.entry import run_folder
-from tl_hpo.cli.plan import command_line, refuse_unfollowed_settings
+from tl_hpo.cli.plan import command_line
+from tl_hpo.cli.searchable import refuse_unfollowed_settings
 from tl_hpo.cli.sweeps import hide_passwords, hide_passwords_of_job
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.data.split import write_split

@@ -36,7 +36,8 @@ def _refuse_former(name: str) -> NoReturn:
         current = timm.create_model(name).pretrained_cfg
     now = ".".join(filter(None, (current["architecture"], current.get("tag"))))
     raise UserError(
-        f"model.name must be a name that timm uses, got {name!r}, a former one; set model.name={now}."
+        f"model.name must be a name that timm uses, got {name!r}, a former one; "
+        f"set model.name={now}."
     )
 
 

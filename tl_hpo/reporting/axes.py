@@ -1,5 +1,6 @@
 """What the trials of a step differ in: the axes along which its search is drawn."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,8 +48,36 @@ def axes_of(trials: Sequence[Trial]) -> list[Axis]:
         optimizers = [getattr(trial, f"{phase}_optimizer") or None for trial in trials]
         rates = [getattr(trial, f"{phase}_lr") for trial in trials]
         axes += [Axis(f"optimizer{about}", optimizers), Axis(f"learning rate{about}", rates, True)]
-    axes.append(_layers(trials))
+    axes += [_layers(trials), *further_axes(trials)]
     return [axis for axis in axes if len(set(axis.values) - {None}) > 1]
+
+
+def further_axes(trials: Sequence[Trial]) -> list[Axis]:
+    """Return what the trials' strategy searches beyond the usual axes, whether they differ or not.
+
+    Numbers over two decades and more are drawn by their logarithm.
+    """
+    axes = []
+    for key in dict.fromkeys(key for trial in trials for key in trial.further):
+        cells = [trial.further.get(key) for trial in trials]
+        numbers = [None if cell is None else _number(cell) for cell in cells]
+        if all(
+            (number is None) == (cell is None) for number, cell in zip(numbers, cells, strict=True)
+        ):
+            known = [number for number in numbers if number is not None]
+            axes.append(Axis(key, numbers, 0 < 100 * min(known) <= max(known)))
+        else:
+            axes.append(Axis(key, cells))
+    return axes
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number that a text is; None if it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _layers(trials: Sequence[Trial]) -> Axis:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -53,16 +53,23 @@ def build(told: Any, kind: type[Record], path: Path) -> Record:
 
 
 def read_rows(path: Path, kind: type[Record]) -> list[Record]:
-    """Return the rows of a csv file as records, none where there is no file."""
+    """Return the rows of a csv file as records, none where there is no file.
+
+    A field that is a mapping holds the cells of columns without a field, but for empty ones.
+    """
     if not path.is_file():
         return []
     hints = get_type_hints(kind)
-    converters = {name: _CONVERTERS[hints[name]] for name in _names(kind)}
+    converters = {n: _CONVERTERS[hints[n]] for n in _names(kind) if hints[n] != _FURTHER}
+    further = [name for name in _names(kind) if hints[name] == _FURTHER]
+
+    def record(row: Mapping[str, str]) -> Record:
+        known = {name: convert(row[name]) for name, convert in converters.items()}
+        others = {name: cell for name, cell in row.items() if name and cell and name not in known}
+        return kind(**known, **dict.fromkeys(further, others))
+
     try:
-        return [
-            kind(**{name: convert(row[name]) for name, convert in converters.items()})
-            for row in read_csv(path)
-        ]
+        return [record(row) for row in read_csv(path)]
     except (KeyError, TypeError, ValueError) as error:
         raise unreadable(path, error) from error
 
@@ -97,6 +104,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
     )
 
 
+_FURTHER = Mapping[str, str]
 _CONVERTERS: dict[Any, Callable[[str], Any]] = {
     str: str,
     bool: _true,

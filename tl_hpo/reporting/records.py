@@ -28,7 +28,10 @@ from tl_hpo.training.result import BEST_MODEL, METRICS_FILE
 
 @dataclass(frozen=True)
 class Trial:
-    """A row of trials.csv; ``None`` where the file has no finite value. Times are in seconds."""
+    """A row of trials.csv; ``None`` where the file has no finite value. Times are in seconds.
+
+    ``further`` holds what the strategy searches beyond the usual axes, as text, by its keys.
+    """
 
     step: str
     number: int
@@ -45,6 +48,7 @@ class Trial:
     seconds: float | None
     started: str
     reason: str
+    further: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:

@@ -55,6 +55,7 @@ def briefly(trial: Trial) -> str:
     if trial.delimiting_layer is not None:
         total = f" of {trial.n_layers}" if trial.n_layers else ""
         parts.append(f"layer {trial.delimiting_layer:g}{total}")
+    parts += [f"{key} {text}" for key, text in trial.further.items()]
     return ", ".join(part for part in parts if part)
 
 

@@ -60,6 +60,7 @@ def in_words(trial: Trial) -> str:
         parts.append(
             f"delimiting layer {trial.delimiting_layer:g}{total} (those before are frozen)"
         )
+    parts += [f"{key} {text}" for key, text in trial.further.items()]
     return "; ".join(part for part in parts if part) + "."
 
 

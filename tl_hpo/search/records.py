@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tl_hpo.files import write_csv
 from tl_hpo.search.repeats import REPEAT_COLUMNS, Repeated, rows
 from tl_hpo.search.study import CURVE, DUPLICATE_OF, REASON, SETTINGS, WAITS_FOR, result_of
+from tl_hpo.search.usual_axes import further_settings, values_along
 
 TRIAL_COLUMNS = (
     "step",
@@ -45,14 +46,18 @@ Trials = Mapping[str, Sequence[FrozenTrial]]
 
 
 def write_trials(path: Path, trials: Trials) -> None:
-    """Write trials.csv: a row per trial of every step that has begun."""
+    """Write trials.csv: a row per trial of every step that has begun.
+
+    What a strategy searches beyond the usual axes has columns of its own, after the others.
+    """
+    further = further_settings(trial for of_step in trials.values() for trial in of_step)
     of_trials = [
-        _trial_row(step, trial)
+        values_along(trial, further) | _trial_row(step, trial)
         for step, of_step in trials.items()
         for trial in of_step
         if _is_one_to_tell(trial)
     ]
-    write_csv(path, TRIAL_COLUMNS, of_trials)
+    write_csv(path, (*TRIAL_COLUMNS, *further), of_trials)
 
 
 def _is_one_to_tell(trial: FrozenTrial) -> bool:

@@ -10,18 +10,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from tl_hpo.errors import UserError
 from tl_hpo.search.earlier import PHASES, Earlier
 from tl_hpo.search.space import Dimension, SearchSpace
+from tl_hpo.search.usual_axes import OF_PHASES, USUAL_AXES
 
 Point = dict[str, Any]
 
-# Overrides that are a setting of the phases: which setting, and of which phases.
-_OF_PHASES = {
-    "optimizer": ("optimizer", PHASES),
-    "optimizer.lr": ("lr", PHASES),
-    **{f"optimizer@{phase}.optimizer": ("optimizer", (phase,)) for phase in PHASES},
-    **{f"{phase}.optimizer.lr": ("lr", (phase,)) for phase in PHASES},
-}
-_KNOWN = {"model", "model.name", "delimiting_layer", *_OF_PHASES}
-_OF_FINE_TUNING = {"delimiting_layer"} | {k for k, (_, p) in _OF_PHASES.items() if PHASES[1] in p}
+_OF_FINE_TUNING = {"delimiting_layer"} | {k for k, (_, p) in OF_PHASES.items() if PHASES[1] in p}
 _NAMES = {"lr": "learning rate", "delimiting_layer": "delimiting layer"}
 
 
@@ -134,7 +127,7 @@ def _check_optimizer(earlier: Earlier, phase: str, given: Mapping[str, str]) -> 
 def _check_others(earlier: Earlier, searched: set[str], given: Mapping[str, str]) -> None:
     """What else the earlier experiment searched must be searched here, or be given as it was."""
     values = earlier.values
-    for key in sorted((earlier.axes & values.keys()) - searched - _KNOWN):
+    for key in sorted((earlier.axes & values.keys()) - searched - USUAL_AXES):
         if values[key] != given.get(key):
             kind = f"{key} is not searched here"
             raise _LeftOutError(f"{key} {values[key]} is not searched here", kind)
@@ -142,7 +135,7 @@ def _check_others(earlier: Earlier, searched: set[str], given: Mapping[str, str]
 
 def _phases(keys: set[str], setting: str) -> set[str]:
     """Return the phases whose ``setting`` some of the overrides ``keys`` set."""
-    kinds = [_OF_PHASES[key] for key in keys if key in _OF_PHASES]
+    kinds = [OF_PHASES[key] for key in keys if key in OF_PHASES]
     return {phase for kind, phases in kinds if kind == setting for phase in phases}
 
 
@@ -151,7 +144,7 @@ def _place(axis: Dimension, earlier: Earlier) -> Any:
     named = [pair for key in axis.sets for pair in _values(key, axis.distribution, earlier)]
     name, value = named[0]
     if any(other != value for _, other in named):
-        of_phases = _OF_PHASES.keys() >= set(axis.sets)
+        of_phases = OF_PHASES.keys() >= set(axis.sets)
         differ = f"its phases have {name}s of their own"
         raise _LeftOutError(differ if of_phases else f"its values of {axis.key} differ")
     if isinstance(axis.distribution, CategoricalDistribution):
@@ -182,8 +175,8 @@ def _values(
     """Yield name and value of what an override sets, for each phase that it speaks of."""
     if key == "model":
         yield key, earlier.settings["model"]
-    elif key in _OF_PHASES:
-        setting, phases = _OF_PHASES[key]
+    elif key in OF_PHASES:
+        setting, phases = OF_PHASES[key]
         for phase in phases:
             yield _NAMES.get(setting, setting), earlier.settings[f"{phase}_{setting}"]
     elif key == "delimiting_layer":

@@ -67,3 +67,12 @@ def test_the_line_is_of_the_trial_that_the_search_would_choose(tmp_path, trial, 
     draw(trials, tmp_path / "a.png", "title")
     (line,) = [line for line in panels[0].lines if line.get_label() == "best so far"]
     assert line.get_ydata().tolist() == [0.9, 0.5, 0.5, 0.6, 0.6]
+
+
+def test_what_is_searched_beyond_the_usual_axes_counts_as_well(trial):
+    sizes = [replace(trial, further={"batch_size": size}) for size in ("8", "16", "24")]
+    points = scaled_points(sizes)
+    assert math.dist(points[0], points[1]) == pytest.approx(0.5)
+    names = [replace(trial, further={"imbalance": name}) for name in ("none", "class_weights")]
+    assert _distance(names) == pytest.approx(1)
+    assert _distance([trial, names[0]]) == pytest.approx(1)  # one that it does not apply to

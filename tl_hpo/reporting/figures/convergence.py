@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from tl_hpo.reporting.axes import Axis, further_axes
 from tl_hpo.reporting.figures.accuracy_over_time import bound_accuracy, or_nan
 from tl_hpo.reporting.figures.style import FAINT, INK, PALETTE, drawing, legend_below
 from tl_hpo.reporting.records import Trial
@@ -49,7 +50,7 @@ def scaled_points(trials: Sequence[Trial]) -> list[Point]:
     are scaled by the range that the trials cover. A category has an axis per value, so that two
     different ones lie one apart. Parameters that never change have no axis.
     """
-    numbers = [
+    numbers: list[list[float | None]] = [
         [math.log10(t.head_lr) if t.head_lr else None for t in trials],
         [math.log10(t.finetune_lr) if t.finetune_lr else None for t in trials],
         [_share(t) for t in trials],
@@ -59,9 +60,19 @@ def scaled_points(trials: Sequence[Trial]) -> list[Point]:
         [t.head_optimizer for t in trials],
         [t.finetune_optimizer for t in trials],
     ]
+    for axis in further_axes(trials):
+        if axis.is_category:
+            names.append([str(value or "") for value in axis.values])
+        else:
+            numbers.append(_numbers(axis))
     axes = [_scaled(column) for column in numbers]
     axes += [axis for column in names for axis in _one_axis_per_value(column)]
     return list(zip(*axes, strict=True))
+
+
+def _numbers(axis: Axis) -> list[float | None]:
+    known = [value if isinstance(value, float) else None for value in axis.values]
+    return [math.log10(value) if value and axis.log else value for value in known]
 
 
 def _share(trial: Trial) -> float | None:

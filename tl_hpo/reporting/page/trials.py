@@ -1,7 +1,9 @@
 """Every trial in a table that can be sorted and filtered."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from tl_hpo.reporting.axes import further_axes
 from tl_hpo.reporting.figures.style import shortened
 from tl_hpo.reporting.page.limits import best_trials
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section
@@ -15,7 +17,7 @@ STATES = {
     "FAIL": "failed",
     "RUNNING": "running",
 }
-COLUMNS = (
+CHOSEN_COLUMNS = (
     ("step", False),
     ("trial", True),
     ("state", False),
@@ -26,12 +28,14 @@ COLUMNS = (
     ("optimizer of fine-tuning", False),
     ("its rate", True),
     ("delimiting layer", True),
+)
+RESULT_COLUMNS = (
     ("epochs", True),
     ("seconds", True),
     ("started", False),
     ("reason", False),
 )
-"""Name of each column, and whether it holds numbers."""
+"""Name of each column, and whether it holds numbers; between them the further axes."""
 
 
 def steps_section(run: Run) -> Section | None:
@@ -45,13 +49,20 @@ def trials(run: Run) -> Section | None:
         return None
     shown = best_trials(run.trials)
     best = (run.best.step, run.best.number) if run.best else None
+    further = [(axis.name, not axis.is_category) for axis in further_axes(shown)]
+    columns = (*CHOSEN_COLUMNS, *further, *RESULT_COLUMNS)
     rows = [
-        {"cells": _cells(t), "state": t.state, "best": (t.step, t.number) == best} for t in shown
+        {
+            "cells": _cells(trial, columns, [name for name, _ in further]),
+            "state": trial.state,
+            "best": (trial.step, trial.number) == best,
+        }
+        for trial in shown
     ]
     states = {state: name for state, name in STATES.items() if any(t.state == state for t in shown)}
     body = fill(
         "trials.html.j2",
-        columns=COLUMNS,
+        columns=columns,
         rows=rows,
         states=states,
         total=len(run.trials),
@@ -60,10 +71,24 @@ def trials(run: Run) -> Section | None:
     return section("trials", "Every trial", body)
 
 
-def _cells(trial: Trial) -> list[dict[str, Any]]:
+def _cells(
+    trial: Trial, columns: Sequence[tuple[str, bool]], further: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return what each column shows, and what it is sorted by."""
+    values = [
+        *_chosen(trial),
+        *[_further(trial, name) for name in further],
+        *_results(trial),
+    ]
+    return [
+        {"shown": shown, "value": value if number and value is not None else "", "number": number}
+        for (value, shown), (_, number) in zip(values, columns, strict=True)
+    ]
+
+
+def _chosen(trial: Trial) -> list[tuple[Any, str]]:
     layer, total = trial.delimiting_layer, f" of {trial.n_layers}" if trial.n_layers else ""
-    values: list[tuple[Any, str]] = [
+    return [
         (trial.step, trial.step),
         (trial.number, str(trial.number)),
         (trial.state, STATES.get(trial.state, trial.state)),
@@ -74,12 +99,18 @@ def _cells(trial: Trial) -> list[dict[str, Any]]:
         (trial.finetune_optimizer, trial.finetune_optimizer),
         (trial.finetune_lr, "" if trial.finetune_lr is None else f"{trial.finetune_lr:.4g}"),
         (layer, "" if layer is None else f"{layer:g}{total}"),
+    ]
+
+
+def _further(trial: Trial, name: str) -> tuple[Any, str]:
+    cell = trial.further.get(name, "")
+    return cell, shortened(cell, REASON_CHARACTERS)
+
+
+def _results(trial: Trial) -> list[tuple[Any, str]]:
+    return [
         (trial.epochs, "" if trial.epochs is None else str(trial.epochs)),
         (trial.seconds, "" if trial.seconds is None else f"{trial.seconds:,.1f}"),
         (trial.started, trial.started.replace("T", " ")[:16]),
         (trial.reason, shortened(trial.reason, REASON_CHARACTERS)),
-    ]
-    return [
-        {"shown": shown, "value": value if number and value is not None else "", "number": number}
-        for (value, shown), (_, number) in zip(values, COLUMNS, strict=True)
     ]

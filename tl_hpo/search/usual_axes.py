@@ -1,0 +1,34 @@
+"""The axes that strategies usually search, and what a trial has along others."""
+
+from collections.abc import Iterable, Sequence
+
+from optuna.trial import BaseTrial
+
+from tl_hpo.overrides import values_of
+from tl_hpo.search.earlier import PHASES
+from tl_hpo.search.study import OVERRIDES, POINT
+
+# Overrides that are a setting of the phases: which setting, and of which phases.
+OF_PHASES = {
+    "optimizer": ("optimizer", PHASES),
+    "optimizer.lr": ("lr", PHASES),
+    **{f"optimizer@{phase}.optimizer": ("optimizer", (phase,)) for phase in PHASES},
+    **{f"{phase}.optimizer.lr": ("lr", (phase,)) for phase in PHASES},
+}
+USUAL_AXES = frozenset({"model", "model.name", "delimiting_layer", *OF_PHASES})
+
+
+def further_settings(trials: Iterable[BaseTrial]) -> list[str]:
+    """Return what the steps of these trials chose beyond the usual axes: keys of overrides."""
+    chosen = (key for trial in trials for key in values_of(trial.user_attrs.get(POINT, ())))
+    return [key for key in dict.fromkeys(chosen) if key not in USUAL_AXES]
+
+
+def values_along(trial: BaseTrial, keys: Sequence[str]) -> dict[str, str]:
+    """Return what a trial has of these keys, as text: chosen by its step, or by one before.
+
+    What the step chose comes first: where memory was short, the batch that ran is another.
+    """
+    given = values_of(trial.user_attrs.get(OVERRIDES, ()))
+    given |= values_of(trial.user_attrs.get(POINT, ()))
+    return {key: given[key] for key in keys if key in given}
