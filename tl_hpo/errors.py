@@ -32,3 +32,8 @@ def some_of(names: Iterable[str]) -> str:
     """Return the first names, as examples of all of them."""
     listed = list(names)
     return ", ".join(listed[:_EXAMPLES]) + (", ..." if len(listed) > _EXAMPLES else "")
+
+
+def install(extra: str) -> str:
+    """Return, for a message, how to install what an extra of this package brings."""
+    return f"pip install 'tl_hpo[{extra}]' (in a checkout: pip install -e '.[{extra}]')"

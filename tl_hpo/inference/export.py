@@ -20,7 +20,7 @@ import torch
 
 from tl_hpo.data.images import decode_into
 from tl_hpo.disk import trouble
-from tl_hpo.errors import UserError, unknown
+from tl_hpo.errors import UserError, install, unknown
 from tl_hpo.files import read_csv, replacing
 from tl_hpo.inference.predictor import LoadedModel, Predictor
 from tl_hpo.training.result import PREDICTIONS_FILE
@@ -62,7 +62,7 @@ def check_export(kind: str) -> None:
         except ImportError as error:
             raise UserError(
                 f"export=onnx must have its packages installed, got no {error.name}; "
-                "pip install 'tl_hpo[onnx]', from the folder of the project: '.[onnx]'."
+                f"{install('onnx')}."
             ) from error
 
 

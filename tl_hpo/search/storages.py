@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from tl_hpo.errors import UserError
+from tl_hpo.errors import UserError, install
 from tl_hpo.files import write_text
 from tl_hpo.passwords import hide
 from tl_hpo.search.sharing import MISSED, SharedStorage, written_alone
@@ -64,7 +64,7 @@ def _open(url: URL, seconds: int) -> RDBStorage:
         except ImportError as error:
             raise UserError(
                 f"study.storage must be a database whose driver is installed, got {_shown(url)} "
-                f"({_without(url, error)}); for PostgreSQL: pip install 'tl_hpo[postgresql]'."
+                f"({_without(url, error)}); for PostgreSQL: {install('postgresql')}."
             ) from None
         except (SQLAlchemyError, StorageInternalError, ValueError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error

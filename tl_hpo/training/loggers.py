@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning.pytorch.loggers.wandb import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 
-from tl_hpo.errors import UserError, unknown
+from tl_hpo.errors import UserError, install, unknown
 from tl_hpo.files import write_json
 from tl_hpo.passwords import hide
 from tl_hpo.training.result import EpochRecord, Report
@@ -53,7 +53,7 @@ def check_logger(settings: Any, *, here: bool = True) -> None:
     if package and importlib.util.find_spec(package) is None:
         raise UserError(
             f"logger={kind} must have the package {package}, got none installed; say "
-            f"pip install 'tl_hpo[{kind}]' (in a checkout: pip install -e '.[{kind}]')."
+            f"{install(str(kind))}."
         )
     if kind == "wandb" and settings.mode not in WANDB_MODES:
         raise unknown("logger.mode", str(settings.mode), WANDB_MODES)

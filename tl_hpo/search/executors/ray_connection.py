@@ -10,7 +10,7 @@ import secrets
 import socket
 from typing import Any
 
-from tl_hpo.errors import UserError
+from tl_hpo.errors import UserError, install
 from tl_hpo.search.executors.ray_shares import Node
 
 AUTO = "auto"
@@ -66,7 +66,7 @@ def connect(
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError(
-            "executor=ray must find the package ray, got none; pip install 'tl_hpo[ray]'."
+            f"executor=ray must have the package ray, got none installed; {install('ray')}."
         )
     _check(address, node_ip_address, dashboard)
     # Nothing of an experiment is told to others, not even that there is one.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tl_hpo.errors import UserError
+from tl_hpo.errors import UserError, install
 from tl_hpo.search.executors.slurm_listener import Timing
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SlurmSettings:
         if importlib.util.find_spec("submitit") is None:
             raise UserError(
                 "executor=slurm must have the package submitit, got none installed; "
-                "pip install 'tl_hpo[slurm]'"
+                f"{install('slurm')}."
             )
 
         def make(folder: Path, name: str) -> "Submitter":
