@@ -53,3 +53,13 @@ def commands_of(line: str) -> Iterator[tuple[str, ...]]:
         elif words:
             yield tuple(words)
             words = []
+
+
+def inline() -> list[tuple[str, str]]:
+    """Return (page, text) of all that is set as code within sentences and tables, once."""
+    found = [
+        (page.name, text)
+        for page in PAGES
+        for text in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text(encoding="utf-8")))
+    ]
+    return list(dict.fromkeys(found))
