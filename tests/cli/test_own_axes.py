@@ -74,8 +74,8 @@ def test_they_are_told_from_the_search_to_the_report(search):
 @pytest.mark.parametrize(
     ("axis", "told"),
     [
-        ("optimizer.momentum: {low: 0.0, high: 0.9}", "got optimizer.momentum; give head.optimizer"),
-        ("trainer.deterministic: {choices: [true, false]}", "got trainer.deterministic; set it for"),
+        ("optimizer.momentum: {low: 0.0, high: 0.9}", "got optimizer.momentum; give head"),
+        ("trainer.deterministic: {choices: [true, false]}", "got trainer.deterministic; set it"),
         ("split: {choices: [holdout, kfold]}", "got split; set it for all"),
         ("a: {choices: [0, 1], sets: [split.seed]}", "got split.seed; set it for all of them"),
     ],

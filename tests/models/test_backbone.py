@@ -26,7 +26,7 @@ def test_a_former_name_of_timms_is_refused_for_the_present_one(former, now):
 
 
 def test_what_timm_does_not_have_is_told_with_what_is_near():
-    with pytest.raises(UserError, match="got 'resnet51'.*resnet50"):
+    with pytest.raises(UserError, match=r"got 'resnet51'.*resnet50"):
         check_known("resnet51")
 
 

@@ -80,7 +80,8 @@ class _Attempt:
     def begin(self, overrides: Sequence[str]) -> None:
         """Begin it, or begin it anew."""
         self.curve.clear()
-        settings = self.trial.user_attrs[SETTINGS]
+        further = values_along(self.trial, further_settings([self.trial]))
+        settings = self.trial.user_attrs[SETTINGS] | further
         begun = BegunTrial(self.step.name, self.trial.number, settings, overrides)
         self.step.watcher.trial_begun(self.worker, begun)
 

@@ -17,7 +17,8 @@ class BegunTrial:
     Attributes:
         study: name of its study.
         number: in its study.
-        settings: model, optimizers, learning rates and delimiting layer.
+        settings: model, optimizers, learning rates and delimiting layer; what its step searches
+            besides, by keys of overrides.
         overrides: of train.py.
 
     """

@@ -31,7 +31,7 @@ from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.checks import check_config
 from tl_hpo.training.devices import BF16, resolve_precision
 from tl_hpo.training.group import ALONE, Group
-from tl_hpo.training.hyperparameters import hyperparameters
+from tl_hpo.training.hyperparameters import further_settings, hyperparameters
 from tl_hpo.training.judgement import TEST, VALIDATION
 from tl_hpo.training.loggers import logged
 from tl_hpo.training.metrics import headline, summarise
@@ -79,6 +79,7 @@ def run_trial(
     started = time.monotonic()
     trial = prepare(config, worker or Worker(config))
     described = hyperparameters(config) | {"delimiting_layer": trial.delimiting_layer}
+    described |= further_settings(config)
     with (  # ranks load while the head phase runs
         Ranks(config, trial.worker.device) if _wants_ranks(config) else nullcontext() as ranks,
         logged(config, described, folder, report) as logging_report,

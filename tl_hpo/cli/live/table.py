@@ -13,6 +13,9 @@ from tl_hpo.cli.live.board import State, View, WorkerView
 WIDE = 90  # columns: narrower, the settings of running trials are left out
 _OTHER_ROWS = 8  # the heading, two that are empty, the titles, and what is told of the others
 _STYLES = {State.IDLE: "dim", State.STARTING: "cyan", State.TRAINING: "green", State.DIED: "red"}
+_COLUMNS = {
+    "model", "head_optimizer", "head_lr", "finetune_optimizer", "finetune_lr", "delimiting_layer",
+}  # fmt: skip
 _PHASES = {"head": "block", "finetune": "fine-tuning"}
 
 
@@ -111,7 +114,7 @@ def _others(workers: tuple[WorkerView, ...]) -> Text:
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
-    """Return the columns of trials.csv that describe a trial, in a few words."""
+    """Return the columns of trials.csv that describe a trial, and what else it chose, in short."""
     head, finetune = (
         f"{settings[f'{phase}_optimizer']} {settings[f'{phase}_lr']:.2g}"
         for phase in ("head", "finetune")
@@ -119,7 +122,8 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
     optimizers = head if head == finetune else f"{head} then {finetune}"
     layer = settings["delimiting_layer"]
     depth = f"{layer:.3g}" if isinstance(layer, float) else str(layer)
-    return f"{settings['model']}, {optimizers}, layer {depth}"
+    further = "".join(f", {key} {settings[key]}" for key in settings if key not in _COLUMNS)
+    return f"{settings['model']}, {optimizers}, layer {depth}{further}"
 
 
 def in_words(seconds: float) -> str:
