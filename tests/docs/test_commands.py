@@ -24,32 +24,24 @@ from tl_hpo.config import CONF_DIR, PREDICT_CONF_DIR, group_options, register_re
 from tl_hpo.search.space import parse_space
 from tl_hpo.search.strategy import parse_strategy
 
-CPU = "trainer.accelerator=cpu"
-TINY = [
-    "image_size=32", "batch_size=8", "head.epochs=1", "finetune.epochs=1", "model.weights=random",
-    CPU,
-]  # fmt: skip
-SEARCH = [
-    "search.models=[test_resnet]", "search.n_trials=1", "search.layer_trials=1", "executor=inline",
-]  # fmt: skip
-MODEL = ["model=timm", "model.name=test_resnet"]
-
-# Commands that are really run, in this order, by how they begin, and what makes them short.
-RUN = {
-    "python optimize.py dataset=folder dataset.root=my_images name=first search.n_trials=10":
-        [*TINY, *SEARCH],
-    "python -m tl_hpo.reporting runs/folder/shared-first": [],
-    "python -m tl_hpo.data.audit dataset=folder": ["image_size=32"],
-    "python optimize.py dataset=csv": [*TINY, *SEARCH],
-    "python -m tl_hpo.reporting runs/csv/shared": [],
-    "python predict.py model=runs/folder/shared-first/best_model input=new_images output=": [CPU],
-    "python predict.py model=runs/folder/shared-first/best_model export=torchscript": [],
-    "python optimize.py --config-dir my_conf strategy=depth_first": [*TINY, *SEARCH],
-    "python train.py dataset=folder dataset.root=my_images model=densenet121 logger=csv":
-        [*TINY, *MODEL],
+# What makes a command short, unless it is about that: settings, by the command that takes them.
+TINY = {
+    "image_size": "64", "batch_size": "8", "head.epochs": "1", "finetune.epochs": "1",
+    "model.weights": "random", "trainer.accelerator": "cpu",
 }  # fmt: skip
-
-# Commands that cannot be run here, by how they begin, and why.
+SHORT = {
+    "train.py": TINY,
+    "optimize.py": {
+        **TINY,
+        **{"search.n_trials": "1", "search.layer_trials": "1", "executor": "inline"},
+        **{"search.models": "[test_resnet]"},
+    },
+    "predict.py": {"trainer.accelerator": "cpu"},
+    "tl_hpo.data.audit": {"image_size": "32"},
+}
+DRAWN = {"name=first", "tl_hpo.reporting", "explain=gradcam"}  # others' figures are not rendered
+KEPT = ("executor", "search.models")  # where a command has them, it is about them
+# Commands that cannot be run here, by how they begin or by a word of theirs, and why.
 NOT_RUN = {
     "python3 -m venv": "installs; .ci/run does that with the README's",
     "source .venv/bin/activate": "of a shell",
@@ -64,6 +56,19 @@ NOT_RUN = {
     "ssh": "goes to another machine",
     "ray start": "serves until it is ended; tests/search/executors/test_ray_nodes.py runs it",
 }
+COMPOSED = {
+    "experiment=demo": "takes minutes; .ci/run runs it",
+    "executor.devices=[0,1,2]": "needs GPUs; tests/cli/test_several_devices.py",
+    "executor.per_device=2": "needs GPUs; tests/cli/test_several_devices.py",
+    "trainer.devices=2": "needs GPUs; tests/cli/test_several_devices.py runs it on the CPU",
+    "study.storage=postgresql://USER:PASSWORD@HOST/DATABASE":
+        "needs a server; tests/cli/test_shared_storage.py",
+    "executor=ray": "tests/cli/test_ray.py",
+    "executor=slurm": "needs a cluster; tests/cli/test_slurm.py",
+    "hydra/launcher=submitit_slurm": "needs a cluster; tests/cli/test_slurm.py",
+    "experiment=paper_kvasir": "needs the images of Kvasir",
+    "experiment=paper_nerthus": "needs the images of Nerthus",
+}  # fmt: skip
 # What each command of this project composes: the folder of its configuration, and its name.
 ENTRY_POINTS = {
     "optimize.py": (CONF_DIR, "optimize"),
@@ -87,8 +92,9 @@ def _arguments(command: Command) -> tuple[str, list[str]] | None:
 
 
 OWN = [c for c in commands() if _arguments(c) and not _begins(c, NOT_RUN)]
-HYDRA = [c for c in OWN if _arguments(c)[0] in ENTRY_POINTS]
+COMPOSED_ONLY = [c for c in OWN if set(c.words) & set(COMPOSED)]
 BENCH = [c for c in OWN if _arguments(c)[0].startswith("bench.")]
+RUN = [c for c in OWN if c not in COMPOSED_ONLY and c not in BENCH]
 
 
 @pytest.fixture(scope="module")
@@ -118,21 +124,22 @@ def place(tmp_path_factory):
 
 
 def test_every_command_is_run_or_composed_or_listed_with_a_reason():
-    known = {*HYDRA, *BENCH}
-    left = [
-        str(c)
-        for c in commands()
-        if c not in known and not _begins(c, RUN) and not _begins(c, NOT_RUN)
-    ]
+    known = {*RUN, *COMPOSED_ONLY, *BENCH}
+    left = [str(c) for c in commands() if c not in known and not _begins(c, NOT_RUN)]
     assert not left, "neither run nor composed nor listed:\n" + "\n".join(left)
 
 
-@pytest.mark.parametrize("beginning", [*RUN, *NOT_RUN])
+@pytest.mark.parametrize("beginning", NOT_RUN)
 def test_what_is_listed_is_in_the_documentation(beginning):
     assert any(_begins(command, [beginning]) for command in commands())
 
 
-@pytest.mark.parametrize("command", HYDRA, ids=str)
+@pytest.mark.parametrize("word", COMPOSED)
+def test_what_is_only_composed_is_in_the_documentation(word):
+    assert any(word in command.words for command in COMPOSED_ONLY)
+
+
+@pytest.mark.parametrize("command", COMPOSED_ONLY, ids=str)
 def test_a_command_composes(command, place, monkeypatch):
     """All its groups and settings exist; strategies and their search spaces make sense."""
     monkeypatch.chdir(place)
@@ -191,19 +198,30 @@ def test_a_benchmark_takes_its_options(command, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_short_ones_run(place, monkeypatch):
+def test_the_others_run_one_after_another(place, monkeypatch):
+    """As somebody would type them who reads all pages, in one folder, but for their length."""
     monkeypatch.chdir(place)
-    for beginning, more in RUN.items():
-        command = next(c for c in commands() if _begins(c, [beginning]))
-        code, told = _run(command, more, monkeypatch)
-        assert code == 0, f"{command}\n{told}"
+    ran = set()
+    for command in RUN:
+        if command.words not in ran:
+            with monkeypatch.context() as patch:
+                if not set(command.words) & DRAWN:
+                    patch.setattr("tl_hpo.reporting.figures.style.save", _instead_of_a_figure)
+                code, told = _run(command, patch)
+            assert code == 0, f"{command}\n{told}"
+        ran.add(command.words)
     for path in (
         "runs/folder/shared-first/best_model/model.safetensors",
         "runs/folder/shared-first/figures/confusion_matrix.png",
         "runs/csv/shared/best.json",
         "runs/folder/depth_first/best.json",
+        "runs/folder/shared-folds-fold4/report.html",
+        "runs/folder/shared-repeated/repeats.csv",
+        "runs/folder/audit/audit.md",
         "runs/comparison.html",
         "predictions.csv",
+        "predictions.gradcam",
+        "runs/folder/shared-first/best_model/model.onnx",
         "runs/folder/shared-first/best_model/model.torchscript",
     ):
         assert Path(path).stat().st_size > 0
@@ -213,11 +231,31 @@ def test_the_short_ones_run(place, monkeypatch):
         assert len(names["probabilities"]) == 2
 
 
-def _run(command, more, monkeypatch):
-    """Run a command in this process; return its exit code and what it wrote to standard error."""
+def _instead_of_a_figure(_, path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"PNG")
+    path.with_suffix(".svg").write_bytes(b"SVG")
+
+
+def _shortened(command):
+    """Return the arguments of a command, and what makes it short."""
     name, arguments = _arguments(command)
+    given = {text.partition("=")[0] for text in arguments}
+    short = {
+        key: value
+        for key, value in SHORT.get(name, {}).items()
+        if key not in KEPT or not any(each.startswith(key) for each in given)
+    }
+    if "model" in given:
+        short.pop("search.models", None)
+    return [*arguments, *(f"{key}={value}" for key, value in short.items())]
+
+
+def _run(command, monkeypatch):
+    """Run a command in this process; return its exit code and what it wrote to standard error."""
+    name, _ = _arguments(command)
     script = REPOSITORY / name
-    monkeypatch.setattr(sys, "argv", [str(script), *arguments, *more])
+    monkeypatch.setattr(sys, "argv", [str(script), *_shortened(command)])
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):

@@ -24,7 +24,7 @@ def refuse_unfollowed_settings(keys: Sequence[str]) -> None:
             name = key.removeprefix("optimizer.")
             raise UserError(
                 f"{name} of an optimizer must be set for each phase, got {key}; give "
-                f"head.optimizer.{name} and finetune.optimizer.{name}."
+                f"head.optimizer.{name}=... and finetune.optimizer.{name}=..."
             )
 
 
