@@ -1,7 +1,8 @@
+import pytest
 from optuna.trial import create_trial
 
 from tl_hpo.search.study import OVERRIDES, POINT
-from tl_hpo.search.usual_axes import further_settings, values_along
+from tl_hpo.search.usual_axes import further_settings, shown, values_along
 
 
 def trial(point, overrides=()):
@@ -31,3 +32,12 @@ def test_what_the_step_chose_counts_not_what_ran_for_lack_of_memory():
 def test_trials_that_have_not_begun_have_none():
     assert further_settings([create_trial(value=0.5)]) == []
     assert values_along(create_trial(value=0.5), ["batch_size"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("0.1880576027277857", "0.1881"), ("16", "16"), ("131072", "131072"), ("1e-05", "1e-05"),
+     ("cosine", "cosine"), ("nan", "nan"), ("0.30000000000000004", "0.3"), ("true", "true")],
+)  # fmt: skip
+def test_a_value_is_told_in_few_digits(text, told):
+    assert shown(text) == told

@@ -1,5 +1,6 @@
 """The axes that strategies usually search, and what a trial has along others."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from optuna.trial import BaseTrial
@@ -32,3 +33,12 @@ def values_along(trial: BaseTrial, keys: Sequence[str]) -> dict[str, str]:
     given = values_of(trial.user_attrs.get(OVERRIDES, ()))
     given |= values_of(trial.user_attrs.get(POINT, ()))
     return {key: given[key] for key in keys if key in given}
+
+
+def shown(text: str) -> str:
+    """Return a value for a reader: a fraction with many digits in four."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return f"{number:.4g}" if "." in text and math.isfinite(number) else text

@@ -9,6 +9,7 @@ from tl_hpo.reporting.page.limits import best_trials
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section
 from tl_hpo.reporting.records import Run, Trial
 from tl_hpo.reporting.tables import steps
+from tl_hpo.search.usual_axes import shown
 
 REASON_CHARACTERS = 200
 STATES = {
@@ -104,7 +105,7 @@ def _chosen(trial: Trial) -> list[tuple[Any, str]]:
 
 def _further(trial: Trial, name: str) -> tuple[Any, str]:
     cell = trial.further.get(name, "")
-    return cell, shortened(cell, REASON_CHARACTERS)
+    return cell, shortened(shown(cell), REASON_CHARACTERS)
 
 
 def _results(trial: Trial) -> list[tuple[Any, str]]:
