@@ -13,21 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import slurm_cluster
 import trained
+from one_at_a_time import holding
 from servers import Served, serving, unused_url
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # Spread over processes file by file, but for what a machine holds one of at a time, such
-        # as a cluster of SLURM or Ray.
-        if "slurm" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("slurm"))
-        elif not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("shared") and not SHARED.is_dir():
@@ -97,13 +91,17 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained.train(tmp_path_factory.mktemp("trained"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm() -> Iterator[None]:
     """A SLURM cluster of one node, this machine, whose commands find it."""
     reason = slurm_cluster.why_not()
     if reason:
         pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as patch, slurm_cluster.cluster() as environment:
+    with (
+        holding("slurm"),
+        pytest.MonkeyPatch.context() as patch,
+        slurm_cluster.cluster() as environment,
+    ):
         for name, value in environment.items():
             patch.setenv(name, value)
         yield

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from one_at_a_time import holding
 from sockets import opened
 
 SECONDS_TO_END = 30
@@ -24,9 +25,12 @@ os.environ.update(ENVIRONMENT)
 
 @contextmanager
 def alone() -> Iterator[Path]:
-    """Let Ray have a folder of its own within the block, after which none of it is running."""
+    """Let Ray have a folder of its own within the block, after which none of it is running.
+
+    One at a time on this machine: what joins a cluster takes any that it finds.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # its sockets need a short path
-    with pytest.MonkeyPatch.context() as patch:
+    with holding("ray"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", str(folder))
         try:
             yield folder

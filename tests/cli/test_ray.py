@@ -10,8 +10,6 @@ from ray_processes import alone, processes
 
 from tl_hpo.files import read_csv
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
-
 PATIENCE_SECONDS = 180
 needs_ray = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('ray')")
 

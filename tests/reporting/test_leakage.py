@@ -39,6 +39,13 @@ def test_warnings_come_first_and_tell_all_that_is_wrong(bad_audit):
     assert len(lines) == 7
 
 
+def test_groups_of_the_dataset_are_not_given_up_for_near_duplicates(bad_audit):
+    assert "but no longer your groups" in text_of(bad_audit)
+    without = text_of(replace(bad_audit, own=None))
+    assert "split.groups=near_duplicates keeps them together." in without
+    assert "no longer" not in without
+
+
 def test_two_classes_of_nearly_the_same_images_are_a_warning(clean_audit):
     mixed = replace(clean_audit, near=replace(clean_audit.near, across_classes=2))
     assert "2 sets of images that are nearly the same have several classes" in text_of(mixed)

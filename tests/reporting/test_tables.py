@@ -5,7 +5,7 @@ import pytest
 from tl_hpo.files import read_csv, write_json
 from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.paper import comparison_table
-from tl_hpo.reporting.records import read_run
+from tl_hpo.reporting.records import SplitImage, read_run
 from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
@@ -77,6 +77,21 @@ def test_summary_says_that_validation_was_tuned_on(fake_run, tmp_path):
     assert "There is no test side" in _summary(run, tmp_path)
     tested = replace(run, best=replace(run.best, test=run.best.validation))
     assert "| metric | validation | test |" in _summary(tested, tmp_path)
+    unfinished = replace(run, split=[SplitImage("a.png", "a", "test", "")])
+    told = _summary(unfinished, tmp_path)
+    assert "There is no test side" not in told
+    assert "The experiment has not ended: its test images are for its end" in told
+
+
+@pytest.mark.parametrize(("groups", "told"), [(20, "after 20 of 20 right"), (7, "after 7 of 7")])
+def test_an_interval_without_width_is_explained(fake_run, tmp_path, groups, told):
+    run = read_run(fake_run(tested=True))
+    assert "has no width" not in _summary(run, tmp_path)
+    intervals = {**run.metrics.test.intervals, "accuracy": (1.0, 1.0)}
+    perfect = replace(run.metrics.test, intervals=intervals, groups=groups)
+    summary = _summary(replace(run, metrics=replace(run.metrics, test=perfect)), tmp_path)
+    assert told in summary
+    assert f"up to {3 / groups:.0%} of new ones may be wrong" in summary
 
 
 def test_summary_sets_test_beside_validation_and_names_the_difference(fake_run, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import create_trial
 
 from tl_hpo.search.study import OVERRIDES, POINT
-from tl_hpo.search.usual_axes import further_settings, shown, values_along
+from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
 
 
 def trial(point, overrides=()):
@@ -41,3 +41,16 @@ def test_trials_that_have_not_begun_have_none():
 )  # fmt: skip
 def test_a_value_is_told_in_few_digits(text, told):
     assert shown(text) == told
+
+
+def test_what_both_phases_have_alike_is_told_once():
+    rows = [
+        {"head.optimizer.momentum": "0.1", "finetune.optimizer.momentum": "0.1", "batch_size": "8"},
+        {"head.optimizer.momentum": "0.9", "finetune.optimizer.momentum": "0.9"},
+    ]
+    assert told_once(rows) == [
+        {"optimizer.momentum": "0.1", "batch_size": "8"}, {"optimizer.momentum": "0.9"}
+    ]  # fmt: skip
+    rows.append({"head.optimizer.momentum": "0.9", "finetune.optimizer.momentum": "0.2"})
+    assert told_once(rows) == rows
+    assert told_once([]) == []

@@ -1,11 +1,15 @@
 """A model's folder that somebody else wrote."""
 
 import json
+import stat
 
 import pytest
+import torch
 from malicious import save_code
+from safetensors.torch import load_file
 
 from tl_hpo.errors import UserError
+from tl_hpo.tensors import save_tensors
 from tl_hpo.training.saved import load_model
 
 
@@ -27,6 +31,14 @@ def refusal(folder):
         load_model(folder)
     assert "\n" not in str(error.value)
     return str(error.value)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o770])
+def test_others_may_read_the_weights_as_they_may_read_the_folder(tmp_path, mode):
+    tmp_path.chmod(mode)
+    save_tensors({"a": torch.arange(3)}, tmp_path / "w.safetensors")
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == mode & 0o666
+    assert load_file(tmp_path / "w.safetensors")["a"].tolist() == [0, 1, 2]
 
 
 def test_code_in_the_place_of_weights_is_not_executed(folder, tmp_path):

@@ -65,9 +65,10 @@ def _local(settings: Mapping[str, Any], config: DictConfig, runner: LocalRunner)
         per_trial=config.trainer.devices,
     )
 
+    n_slots = len(slots)
+    bars = n_slots == 1 and not draws_live(config)  # now: under the table it looks like no terminal
+
     def setup(slot: Slot) -> Setup:
-        n_slots = len(slots)
-        bars = n_slots == 1 and not draws_live(config)
         machine = _machine(runner, on_cpu=not slot.devices, bars=bars)
         return _setup(machine, 1 / n_slots, slot.share)
 

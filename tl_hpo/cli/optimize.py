@@ -49,7 +49,7 @@ from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
-from tl_hpo.search.usual_axes import further_settings, shown, values_along
+from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
 from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import BEST_MODEL, PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
@@ -253,7 +253,8 @@ def _tell_further(experiment: Experiment, best: FrozenTrial) -> None:
     """Tell what the best configuration has of what is searched beyond the usual axes."""
     studies = experiment.studies.values()
     further = further_settings(trial for study in studies for trial in study.trials)
-    for key, text in values_along(best, further).items():
+    (told,) = told_once([values_along(best, further)])
+    for key, text in told.items():
         logger.info("  %-21s %s", key, shown(text))
 
 

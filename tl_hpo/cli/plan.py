@@ -183,8 +183,6 @@ def _check_pruner(resolved: Mapping[str, Any], epochs: int | None) -> None:
 def _check_trials(runner: LocalRunner, plan: Plan, *, here: bool) -> DictConfig:
     """Check one trial for every value of every choice in all steps; return the first of them."""
     configs = [runner.compose(overrides) for overrides in _possible_trials(plan)]
-    for config in configs:
-        check_config(config, here=here)
     names = {config.model.name for config in configs}
     weights = configs[0].model.weights
     if len(names) > 1 and weights not in ("imagenet", "random"):
@@ -192,6 +190,8 @@ def _check_trials(runner: LocalRunner, plan: Plan, *, here: bool) -> DictConfig:
             f"model.weights must be imagenet or random where several models are searched, got "
             f"{weights!r}; choose its model, such as model=timm model.name=NAME."
         )
+    for config in configs:
+        check_config(config, here=here)
     return configs[0]
 
 

@@ -86,7 +86,7 @@ def output_shapes(
         recorder.run(torch.empty(2, 3, *image_size, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
-            f"image_size must suit the model, got {image_size[0]} ({_first_line(error)}); "
+            f"image_size must suit the model {name}, got {image_size[0]} ({_first_line(error)}); "
             "give a larger image_size, or none for the size of the weights."
         ) from error
     except (AttributeError, TypeError) as error:

@@ -6,13 +6,14 @@ from typing import Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tl_hpo.errors import UserError
 from tl_hpo.files import replacing
 from tl_hpo.models.freezing import Phase, frozen_layers, frozen_modules, set_trainable
 from tl_hpo.models.layers import Layer
+from tl_hpo.tensors import save_tensors
 
 
 def classification_block(features: int, classes: int) -> nn.Linear:
@@ -93,9 +94,7 @@ class TransferModel(nn.Module):
 def save_head(head: nn.Linear, path: Path) -> None:
     """Write the classification block, whole or not at all."""
     with replacing(path) as temporary:
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in head.state_dict().items()}, temporary
-        )
+        save_tensors(head.state_dict(), temporary)
 
 
 def load_head(head: nn.Linear, path: Path) -> None:

@@ -123,8 +123,14 @@ def _some(what: str, keys: list[str]) -> str:
     return f"{len(keys)} keys {what}" + (f" ({', '.join(keys[:3])})" if keys else "")
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a ``.safetensors`` or ``.pth`` file."""
+def check_weights(weights: str) -> None:
+    """Raise UserError unless they are known by name, or a file that may hold some."""
+    if weights not in ("imagenet", "random"):
+        check_file(Path(weights))
+
+
+def check_file(path: Path) -> None:
+    """Raise UserError unless there is a file of a kind that holds tensors."""
     if not path.is_file():
         raise UserError(
             f"model.weights must be imagenet, random or a file, got {str(path)!r}, "
@@ -135,6 +141,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"model.weights must end in {', '.join(_SUFFIXES)}, got {path.name!r}; "
             "save the weights with safetensors."
         )
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a ``.safetensors`` or ``.pth`` file."""
+    check_file(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

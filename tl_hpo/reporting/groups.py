@@ -16,10 +16,10 @@ FIGURES = "comparison"
 HEADER = (
     "experiment",
     "best model",
+    "test accuracy",
     "validation accuracy",
     "before the layer step",
     "validation F1",
-    "test accuracy",
     "trials",
     "hours",
 )
@@ -105,9 +105,9 @@ def _row(name: str, run: Run) -> list[str]:
     return [
         plain(name),
         plain(trial.model) if trial else "",
+        with_interval((best.test or {}).get("accuracy"), bounds.get("test")),
         with_interval(best.validation.get("accuracy"), bounds.get("validation")),
         number(before_layers(run)),
         number(best.validation.get("f1")),
-        with_interval((best.test or {}).get("accuracy"), bounds.get("test")),
         *count,
     ]

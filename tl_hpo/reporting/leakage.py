@@ -22,6 +22,11 @@ from tl_hpo.reporting.markdown import plain, table
 
 AUDIT_FILE = "audit.json"
 FIGURE = "figures/leakage_pairs.png"
+KEPT_TOGETHER = "split=holdout split.groups=near_duplicates keeps them together."
+KEPT_APART = (
+    f"look at {FIGURE} whether their groups (patients, videos) are right. "
+    "split=holdout split.groups=near_duplicates keeps them together, but no longer your groups."
+)
 
 HEADING = "## Split and leakage"
 CLEAN = "Nothing was found that makes figures on this split look better than they are."
@@ -99,10 +104,10 @@ def warnings(audit: Audit) -> Iterator[str]:
             yield f"{_of(leak, side)} {_have(leak.leaked)} a copy, byte by byte, on the train side."
     for side, leak in audit.near.leaks.items():
         if leak.leaked:
+            remedy = KEPT_APART if audit.own else KEPT_TOGETHER
             yield (
                 f"{_of(leak, side)} {_have(leak.leaked)} one nearly the same on the train side: "
-                "figures of this side are higher than those on new images will be; "
-                "split=holdout split.groups=near_duplicates keeps them together."
+                f"figures of this side are higher than those on new images will be; {remedy}"
             )
     if audit.exact.across_classes:
         count = audit.exact.across_classes
@@ -114,7 +119,7 @@ def warnings(audit: Audit) -> Iterator[str]:
     if mixed > 0:
         yield (
             f"{mixed} {'set' if mixed == 1 else 'sets'} of images that are nearly the same "
-            f"{_have(mixed)} several classes: look at their labels."
+            f"{_have(mixed)} several classes: look at their labels, and at {FIGURE}."
         )
     if audit.own and audit.own.crossing:
         yield (

@@ -84,7 +84,7 @@ def write_card(run: Run, path: Path) -> None:
         "## Data",
         *_data(run),
         "## Metrics",
-        *sides.section(run.best, run.metrics),
+        *sides.section(run, run.best),
         *use.calibration(run),
         *use.speed(run),
         "## Intended use and limits",

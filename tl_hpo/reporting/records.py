@@ -1,7 +1,7 @@
 """The files of a run folder as typed records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tl_hpo.reporting.reading import (
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.study import REPEATS, rank
+from tl_hpo.search.usual_axes import told_once
 from tl_hpo.search.warm_file import BROUGHT, LEFT_OUT, WARM_FILE, Brought, LeftOut
 from tl_hpo.training.calibration import Calibration, read_calibration
 from tl_hpo.training.metrics import ClassMetrics
@@ -276,7 +277,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         experiment=_read_experiment(folder, metrics),
-        trials=read_rows(folder / "trials.csv", Trial),
+        trials=_read_trials(folder / "trials.csv"),
         epochs=read_rows(folder / "curves.csv", Epoch),
         split=read_rows(folder / "split.csv", SplitImage),
         predictions=read_rows(folder / "predictions.csv", Prediction),
@@ -335,3 +336,10 @@ def _side_metrics(told: Any, tables: Any, side: str, path: Path) -> SideMetrics:
         told.get("groups", {}).get(side),
         tuple(told.get("of_one_group", {}).get(side, ())),
     )
+
+
+def _read_trials(path: Path) -> list[Trial]:
+    """Return the trials, with what both phases have alike of the further axes told once."""
+    trials = read_rows(path, Trial)
+    further = told_once([trial.further for trial in trials])
+    return [replace(trial, further=own) for trial, own in zip(trials, further, strict=True)]

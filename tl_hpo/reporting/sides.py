@@ -1,14 +1,18 @@
 """The metrics of the validation and the test side, and what lies between them, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tl_hpo.reporting.markdown import plain, table
-from tl_hpo.reporting.records import Best, ModelMetrics
+from tl_hpo.reporting.records import Best, ModelMetrics, Run
 from tl_hpo.training.metrics import HEADLINE
 
 TUNED_ON = (
     "There is no test side: the search chose its hyperparameters by these validation images, so "
     "its figures are optimistic for new images."
+)
+UNTESTED = (
+    "The experiment has not ended: its test images are for its end, when the search has chosen. "
+    "It chooses by these validation images, so their figures are optimistic for new images."
 )
 TESTED = (
     "The search chose its hyperparameters by the validation images and never saw the test images, "
@@ -27,14 +31,20 @@ FEW_GROUPS = 10  # below that a bootstrap is known to be too narrow
 FEW = "With so few groups the intervals are rough and rather too narrow."
 
 
-def section(best: Best, metrics: ModelMetrics | None) -> list[str]:
+def section(run: Run, best: Best) -> list[str]:
     """Return paragraphs of Markdown on what the best model comes to."""
     return [
-        _headline(best, metrics),
-        *_difference(best, metrics),
-        TUNED_ON if best.test is None else TESTED,
-        _about_intervals(metrics),
+        _headline(best, run.metrics),
+        *_difference(best, run.metrics),
+        _about_test(run, best),
+        _about_intervals(run.metrics),
     ]
+
+
+def _about_test(run: Run, best: Best) -> str:
+    if best.test is not None:
+        return TESTED
+    return UNTESTED if any(image.side == "test" for image in run.split) else TUNED_ON
 
 
 def _headline(best: Best, metrics: ModelMetrics | None) -> str:
@@ -95,10 +105,11 @@ def _about_intervals(metrics: ModelMetrics | None) -> str:
     known = {name: side.groups for name, side in metrics.sides().items() if side.groups}
     groups = ", ".join(f"{number} on the {name} side" for name, number in known.items())
     if all(side.groups == sum(map(sum, side.confusion)) for side in metrics.sides().values()):
-        return ONE_BY_ONE
+        return " ".join([ONE_BY_ONE, *_about_perfection(metrics)])
     told = [INTERVALS.format(groups=groups)]
     if min(known.values(), default=FEW_GROUPS) < FEW_GROUPS:
         told.append(FEW)
+    told += _about_perfection(metrics)
     told += [
         f"Of {plain(', '.join(side.of_one_group))} there is one group alone on the {name} side: "
         "how other groups would do cannot be told from it."
@@ -106,3 +117,15 @@ def _about_intervals(metrics: ModelMetrics | None) -> str:
         if side.of_one_group
     ]
     return " ".join(told)
+
+
+def _about_perfection(metrics: ModelMetrics) -> Iterator[str]:
+    """Say what an interval without width hides; of n without a mistake, by the rule of three."""
+    for name, side in metrics.sides().items():
+        bounds = side.intervals.get("accuracy")
+        if bounds and tuple(bounds) == (1.0, 1.0):
+            n = side.groups or sum(map(sum, side.confusion))
+            yield (
+                f"Where nothing is wrong the bootstrap has no width: after {n} of {n} right on the "
+                f"{name} side, up to {min(3 / n, 1):.0%} of new ones may be wrong."
+            )

@@ -118,7 +118,7 @@ def judgement(run: Run) -> list[str]:
         return []
     return [
         "## Metrics",
-        *sides.section(run.best, run.metrics),
+        *sides.section(run, run.best),
         _known_images(run),
         *folds.section(run),
     ]

@@ -20,7 +20,7 @@ from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
-from tl_hpo.search.usual_axes import further_settings, shown, values_along
+from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
 from tl_hpo.search.watching import BegunTrial
 from tl_hpo.training.result import EpochRecord, TrialResult
 
@@ -80,7 +80,7 @@ class _Attempt:
     def begin(self, overrides: Sequence[str]) -> None:
         """Begin it, or begin it anew."""
         self.curve.clear()
-        further = values_along(self.trial, further_settings([self.trial]))
+        (further,) = told_once([values_along(self.trial, further_settings([self.trial]))])
         settings = self.trial.user_attrs[SETTINGS] | further
         begun = BegunTrial(self.step.name, self.trial.number, settings, overrides)
         self.step.watcher.trial_begun(self.worker, begun)
@@ -243,7 +243,7 @@ def describe_trial(step: StepRun, trial: Trial, result: TrialResult) -> str:
         f"fine-tune {settings['finetune_optimizer']} {settings['finetune_lr']:.2g}, "
         f"layer {result.delimiting_layer}/{result.n_layers}"
     )
-    further = values_along(trial, further_settings([trial]))
+    (further,) = told_once([values_along(trial, further_settings([trial]))])
     chosen += "".join(f", {key} {shown(text)}" for key, text in further.items())
     reason = f" ({result.reason})" if result.reason else ""
     what = f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"

@@ -1,7 +1,7 @@
 """The axes that strategies usually search, and what a trial has along others."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from optuna.trial import BaseTrial
 
@@ -33,6 +33,23 @@ def values_along(trial: BaseTrial, keys: Sequence[str]) -> dict[str, str]:
     given = values_of(trial.user_attrs.get(OVERRIDES, ()))
     given |= values_of(trial.user_attrs.get(POINT, ()))
     return {key: given[key] for key in keys if key in given}
+
+
+def told_once(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return the rows with what both phases have alike in all of them once, without the phase."""
+    head, finetune = (f"{phase}." for phase in PHASES)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    shared = {
+        key: key.removeprefix(head)
+        for key in keys
+        if key.startswith(head)
+        and all(row.get(key) == row.get(finetune + key.removeprefix(head)) for row in rows)
+    }
+    dropped = {finetune + name for name in shared.values()}
+    return [
+        {shared.get(key, key): text for key, text in row.items() if key not in dropped}
+        for row in rows
+    ]
 
 
 def shown(text: str) -> str:

@@ -9,6 +9,7 @@ from tl_hpo.models.backbone import check_image_size, default_size
 from tl_hpo.models.delimiting import resolve_delimiting_layer
 from tl_hpo.models.freezing import Phase
 from tl_hpo.models.layers import layers_of
+from tl_hpo.models.weights import check_weights
 from tl_hpo.training.batches import check_shares
 from tl_hpo.training.devices import check_accelerator, check_count, check_devices, resolve_precision
 from tl_hpo.training.imbalance import IMBALANCE
@@ -29,6 +30,7 @@ def check_config(config: DictConfig, *, here: bool = True) -> None:
     if here:
         check_accelerator(config.trainer.accelerator)
         check_devices(config.trainer.accelerator, config.trainer.devices)
+        check_weights(config.model.weights)
     check_shares(config)
     check_logger(config.logger, here=here)
     reuses(config)

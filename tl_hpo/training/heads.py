@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from tl_hpo.files import replacing, write_json
+from tl_hpo.tensors import save_tensors
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.phases import PhaseOutcome
 from tl_hpo.training.result import EpochRecord, PhaseSummary
@@ -58,7 +59,7 @@ class HeadStore:
 
     def save(self, key: str, head: nn.Linear, outcome: PhaseOutcome) -> None:
         """Keep ``head`` and what its phase came to; a disk that is full keeps nothing."""
-        tensors = {name: value.detach().cpu() for name, value in head.state_dict().items()}
+        tensors = dict(head.state_dict())
         tensors |= {n: v for n, v in asdict(outcome.predictions).items() if v is not None}
         record = {
             "summary": asdict(outcome.summary),
@@ -67,7 +68,7 @@ class HeadStore:
         try:
             with replacing(self.folder / key) as temporary:
                 temporary.mkdir(parents=True)
-                save_file({n: v.contiguous() for n, v in tensors.items()}, temporary / _TENSORS)
+                save_tensors(tensors, temporary / _TENSORS)
                 write_json(temporary / _RECORD, record)
         except (OSError, SafetensorError) as error:
             logger.warning("The trained block cannot be kept in %s (%s)", self.folder, error)

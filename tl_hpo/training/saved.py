@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tl_hpo.data.split import Split
@@ -18,6 +18,7 @@ from tl_hpo.models.backbone import create
 from tl_hpo.models.layers import layers_of
 from tl_hpo.models.transfer import Normalise, TransferModel, classification_block
 from tl_hpo.models.weights import classifier_names
+from tl_hpo.tensors import save_tensors
 from tl_hpo.training.callbacks import Predictions
 from tl_hpo.training.judgement import write_judgement
 
@@ -40,7 +41,7 @@ def save_model(
     """
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
-        save_file(_timm_state(model, config.model.name), temporary / WEIGHTS_FILE)
+        save_tensors(_timm_state(model, config.model.name), temporary / WEIGHTS_FILE)
         write_text(temporary / DESCRIPTION_FILE, _describe(model, config, size))
         write_json(temporary / "labels.json", list(table.classes))
         write_judgement(temporary, table, split, predictions)
@@ -51,7 +52,7 @@ def _timm_state(model: TransferModel, name: str) -> dict[str, Tensor]:
     classifier = next(iter(classifier_names(name)), "head")
     state = dict(model.backbone.state_dict())
     state |= {f"{classifier}.{key}": value for key, value in model.head.state_dict().items()}
-    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    return state
 
 
 def _describe(model: TransferModel, config: DictConfig, size: tuple[int, int]) -> str:

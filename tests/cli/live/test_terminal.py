@@ -86,3 +86,22 @@ def test_a_terminal_shows_the_table_and_anything_else_plain_lines(
     unknown = command("optimize", *arguments, "progress=bars")
     assert unknown.code == 2
     assert "progress must be a known name, got 'bars'" in unknown.err
+
+
+@pytest.mark.slow
+def test_a_worker_process_does_not_draw_over_the_table(image_folder, tiny, tmp_path):
+    process, terminal = in_a_terminal(
+        [
+            str(REPOSITORY / "optimize.py"), "dataset=folder", f"dataset.root={image_folder()}",
+            *tiny, "audit=false", "search.n_trials=1", "delimiting_layer=0.9",
+            "finetune.epochs=20", "finetune.patience=null", "pruner=none",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    told = b""
+    while piece := read(terminal):
+        told += piece
+    assert process.wait(60) == 0, told.decode()
+    os.close(terminal)
+    assert b"Best so far" in told
+    assert b"batch/s" not in told

@@ -20,8 +20,6 @@ from tl_hpo.search.executors.wire import Setup
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl_hpo[ray]'")
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
-
 HERE = Path(__file__).parent
 USUAL = {
     **{"address": None, "node_ip_address": LOOPBACK, "dashboard": False, "cores": 2},

@@ -20,8 +20,6 @@ from tl_hpo.search.trials import MAX_DEATHS
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tl_hpo[ray]'")
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
-
 HERE = Path(__file__).parent
 N_TRIALS, DONE_BEFORE = 8, 2
 

@@ -17,6 +17,7 @@ from tl_hpo.errors import UserError, unknown
 log = logging.getLogger(__name__)
 
 ROLES = ("path", "label", "group", "split")
+COLUMNS_TOLD = 20  # of a table, in a message
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def load_csv(cfg: DictConfig) -> ImageTable:
     """
     file = _table_file(cfg)
     table = read_table(file, (str(cfg.path_column), str(cfg.label_column)))
-    columns = _role_columns(cfg, table)
+    columns = _role_columns(cfg, file, table)
     for role in ("path", "label"):
         _refuse_empty(file, columns[role], table)
     table = _stripped(table, [columns[role] for role in ROLES[1:] if role in columns])
@@ -77,7 +78,7 @@ def _table_file(cfg: DictConfig) -> Path:
     return path
 
 
-def _role_columns(cfg: DictConfig, table: TextTable) -> dict[str, str]:
+def _role_columns(cfg: DictConfig, file: Path, table: TextTable) -> dict[str, str]:
     """Return the column of each role that the configuration gives one."""
     columns = {role: cfg.get(f"{role}_column") for role in ROLES}
     columns = {role: str(name) for role, name in columns.items() if name is not None}
@@ -86,7 +87,10 @@ def _role_columns(cfg: DictConfig, table: TextTable) -> dict[str, str]:
             raise unknown(f"dataset.{role}_column", "null", table.columns)
     for role, name in columns.items():
         if name not in table.columns:
-            raise unknown(f"dataset.{role}_column", name, table.columns)
+            raise UserError(
+                f"dataset.{role}_column must be a column of {file}, got {name!r}; the columns are: "
+                f"{named(list(table.columns), COLUMNS_TOLD)}. Set dataset.{role}_column=COLUMN."
+            )
     return columns
 
 

@@ -38,13 +38,14 @@ def _cards(run: Run, best: Best) -> list[dict[str, str]]:
         test = _card("test accuracy", best.test, sides.get("test"))
         cards.append(test | {"note": "images that the search never saw"})
     scored = sum(trial.scored for trial in run.searched)
+    steps = len(tables.steps_of(run.searched))
     hours = f" in {duration(best.search_seconds)}" if best.search_seconds else ""
     cards.append(
         {
             "name": "trials",
             "value": str(len(run.searched)),
             "interval": f"{scored} with an accuracy{hours}",
-            "note": f"in {len(tables.steps_of(run.searched))} steps",
+            "note": "in 1 step" if steps == 1 else f"in {steps} steps",
         }
     )
     return cards
