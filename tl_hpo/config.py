@@ -52,6 +52,13 @@ def user_search_path() -> list[str]:
     ]
 
 
+def config_dirs() -> list[str]:
+    """Return the user's config folders as a command would name them that is typed here."""
+    here = Path.cwd()
+    folders = [Path(entry.removeprefix("file://")) for entry in user_search_path()]
+    return [str(f.relative_to(here) if f.is_relative_to(here) else f) for f in folders]
+
+
 def compose_trial(overrides: Sequence[str], search_path: Sequence[str] = ()) -> DictConfig:
     """Compose the configuration that ``python train.py OVERRIDES`` would run."""
     register_resolvers()

@@ -67,7 +67,9 @@ def test_they_are_told_from_the_search_to_the_report(search):
     last = outcome.out[outcome.out.index("Best configuration") :]
     assert "  accumulate            " in last
     assert "; accumulate " in (run / "summary.md").read_text()
+    assert "python train.py --config-dir mine dataset=folder " in (run / "summary.md").read_text()
     page = (run / "report.html").read_text()
+    assert "python train.py --config-dir mine dataset=folder " in page
     assert all(f'<button type="button">{key}</button>' in page for key in further)
 
 

@@ -1,3 +1,4 @@
+import shlex
 from dataclasses import asdict, replace
 
 import pytest
@@ -6,7 +7,7 @@ from tl_hpo.files import read_csv, write_json
 from tl_hpo.reporting.markdown import plain
 from tl_hpo.reporting.paper import comparison_table
 from tl_hpo.reporting.records import SplitImage, read_run
-from tl_hpo.reporting.tables import best_trial, in_words, write_per_class, write_summary
+from tl_hpo.reporting.tables import best_trial, command, in_words, write_per_class, write_summary
 from tl_hpo.search.endings import ENDINGS_FILE, Ending
 from tl_hpo.search.known_images import KnownImages
 from tl_hpo.search.warm_file import WARM_FILE, write_warm_start
@@ -230,3 +231,13 @@ def test_class_name_cannot_break_the_table(fake_run, tmp_path):
 def test_summary_of_an_experiment_without_a_finished_trial(fake_run, tmp_path):
     run = replace(read_run(fake_run()), best=None, metrics=None, trials=[])
     assert "No trial has finished yet." in _summary(run, tmp_path)
+
+
+def test_the_command_that_repeats_the_best_names_the_readers_config_folders(fake_run):
+    run = read_run(fake_run())
+    best = replace(run.best, overrides=("optimizer=mine", "dataset.root='a b'"))
+    words = shlex.split(command(run, best))
+    assert words == ["python", "train.py", "optimizer=mine", "dataset.root='a b'"]
+    own = replace(run, experiment=replace(run.experiment, config_dirs=("my conf", "other")))
+    words = shlex.split(command(own, best))
+    assert words[2:5] == ["--config-dir", "my conf", "hydra.searchpath=[file://other]"]

@@ -20,6 +20,7 @@ from tl_hpo.cli.sweeps import hide_passwords
 from tl_hpo.cli.tell import tell_split
 from tl_hpo.cli.versions import versions
 from tl_hpo.cli.watching import draws_live, watched
+from tl_hpo.config import config_dirs
 from tl_hpo.data.split import write_split
 from tl_hpo.data.split_file import split_rows
 from tl_hpo.errors import UserError
@@ -199,6 +200,7 @@ def _describe_dataset(
             "objective": config.objective,
             "pixels": data.checksum,
             "versions": versions(config.trainer.accelerator),
+            "config_dirs": config_dirs(),
             "split": {
                 "kind": config.split.kind,
                 "lines": data.summary.lines(),

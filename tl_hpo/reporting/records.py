@@ -184,6 +184,7 @@ class Experiment:
 
     ``split`` tells what the split came to: ``lines`` and ``warnings`` in words, numbers by name;
     ``warnings_without_names`` name no group, which may be a patient, and older folders lack them.
+    ``config_dirs`` are the user's own folders of configuration, which the overrides may name.
     ``versions`` holds those of the software by name, and machine and device; empty in older ones.
     """
 
@@ -195,6 +196,7 @@ class Experiment:
     objective: str = "val_accuracy"
     split: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    config_dirs: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[str, str, frozenset[str]]:

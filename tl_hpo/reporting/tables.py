@@ -92,7 +92,7 @@ def configuration(run: Run) -> list[str]:
         "## Best configuration",
         *found(run, run.best),
         "To train it again:",
-        f"```\n{command(run.best)}\n```",
+        f"```\n{command(run, run.best)}\n```",
         _objective(run.experiment.objective),
     ]
 
@@ -107,9 +107,13 @@ def found(run: Run, best: Best) -> list[str]:
     ]
 
 
-def command(best: Best) -> str:
+def command(run: Run, best: Best) -> str:
     """Return the command line that trains the best trial again."""
-    return "python train.py " + " ".join(shlex.quote(entry) for entry in best.overrides)
+    folders = run.experiment.config_dirs
+    own = ["--config-dir", folders[0]] if folders else []  # Hydra's option takes one
+    if folders[1:]:
+        own.append(f"hydra.searchpath=[{','.join(f'file://{each}' for each in folders[1:])}]")
+    return shlex.join(["python", "train.py", *own, *best.overrides])
 
 
 def judgement(run: Run) -> list[str]:

@@ -25,7 +25,7 @@ def top(run: Run, beside: Sequence[paper.Comparison]) -> Markup:
         found=html_of(tables.found(run, best)) if best else "",
         metrics=html_of(blocks, "Metrics"),
         paper=html_of(tables.beside_paper(run.experiment.dataset, beside)[1:], "Beside the paper"),
-        command=tables.command(best) if best else "",
+        command=tables.command(run, best) if best else "",
     )
 
 
