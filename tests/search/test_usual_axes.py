@@ -2,7 +2,7 @@ import pytest
 from optuna.trial import create_trial
 
 from tl_hpo.search.study import OVERRIDES, POINT
-from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
+from tl_hpo.search.usual_axes import further_settings, short_value, told_once, values_along
 
 
 def trial(point, overrides=()):
@@ -40,7 +40,7 @@ def test_trials_that_have_not_begun_have_none():
      ("cosine", "cosine"), ("nan", "nan"), ("0.30000000000000004", "0.3"), ("true", "true")],
 )  # fmt: skip
 def test_a_value_is_told_in_few_digits(text, told):
-    assert shown(text) == told
+    assert short_value(text) == told
 
 
 def test_what_both_phases_have_alike_is_told_once():

@@ -50,7 +50,7 @@ from tl_hpo.search.storages import open_shared_storage
 from tl_hpo.search.stored import stored_overrides
 from tl_hpo.search.strategy import Strategy
 from tl_hpo.search.study import OVERRIDES, SETTINGS, STUDY_FILE, result_of
-from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
+from tl_hpo.search.usual_axes import further_settings, short_value, told_once, values_along
 from tl_hpo.training.loggers import open_logger
 from tl_hpo.training.result import BEST_MODEL, PREDICTIONS_FILE
 from tl_hpo.training.runner import LocalRunner
@@ -257,7 +257,7 @@ def _tell_further(experiment: Experiment, best: FrozenTrial) -> None:
     further = further_settings(trial for study in studies for trial in study.trials)
     (told,) = told_once([values_along(best, further)])
     for key, text in told.items():
-        logger.info("  %-21s %s", key, shown(text))
+        logger.info("  %-21s %s", key, short_value(text))
 
 
 def _tell_repeats(chosen: Repeated | None) -> None:

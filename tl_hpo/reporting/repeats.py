@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tl_hpo.reporting.markdown import number, plain, table
 from tl_hpo.reporting.records import Repeat, Run, Trial
 from tl_hpo.search.study import REPEATS
-from tl_hpo.search.usual_axes import shown
+from tl_hpo.search.usual_axes import short_value
 
 MEANING = (
     "The figure of the search is the best of many trials and thus flatters; the mean over fresh "
@@ -56,7 +56,7 @@ def briefly(trial: Trial) -> str:
     if trial.delimiting_layer is not None:
         total = f" of {trial.n_layers}" if trial.n_layers else ""
         parts.append(f"layer {trial.delimiting_layer:g}{total}")
-    parts += [f"{key} {shown(text)}" for key, text in trial.further.items()]
+    parts += [f"{key} {short_value(text)}" for key, text in trial.further.items()]
     return ", ".join(part for part in parts if part)
 
 

@@ -9,7 +9,7 @@ from tl_hpo.files import write_csv, write_text
 from tl_hpo.reporting import folds, importance, leakage, paper, repeats, sides, use, warm_start
 from tl_hpo.reporting.markdown import SYNTHETIC_MARKDOWN, number, plain, table
 from tl_hpo.reporting.records import Best, Run, SideMetrics, Trial
-from tl_hpo.search.usual_axes import shown
+from tl_hpo.search.usual_axes import short_value
 from tl_hpo.training.metrics import ClassMetrics, averages
 
 COLUMNS = ("class", *(field.name for field in fields(ClassMetrics)))
@@ -61,7 +61,7 @@ def in_words(trial: Trial) -> str:
         parts.append(
             f"delimiting layer {trial.delimiting_layer:g}{total} (those before are frozen)"
         )
-    parts += [f"{key} {shown(text)}" for key, text in trial.further.items()]
+    parts += [f"{key} {short_value(text)}" for key, text in trial.further.items()]
     return "; ".join(part for part in parts if part) + "."
 
 

@@ -20,7 +20,7 @@ from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
-from tl_hpo.search.usual_axes import further_settings, shown, told_once, values_along
+from tl_hpo.search.usual_axes import further_settings, short_value, told_once, values_along
 from tl_hpo.search.watching import BegunTrial
 from tl_hpo.training.result import EpochRecord, TrialResult
 
@@ -244,7 +244,7 @@ def describe_trial(step: StepRun, trial: Trial, result: TrialResult) -> str:
         f"layer {result.delimiting_layer}/{result.n_layers}"
     )
     (further,) = told_once([values_along(trial, further_settings([trial]))])
-    chosen += "".join(f", {key} {shown(text)}" for key, text in further.items())
+    chosen += "".join(f", {key} {short_value(text)}" for key, text in further.items())
     reason = f" ({result.reason})" if result.reason else ""
     what = f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
     return f"{_name(step, trial)}  {what}"

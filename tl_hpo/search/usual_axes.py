@@ -52,7 +52,7 @@ def told_once(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def shown(text: str) -> str:
+def short_value(text: str) -> str:
     """Return a value for a reader: a fraction with many digits in four."""
     try:
         number = float(text)

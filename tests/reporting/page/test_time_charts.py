@@ -2,7 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from tl_hpo.reporting.page.time_charts import accuracy_over_time, experiments_over_time
+from tl_hpo.reporting.best_so_far import Standing
+from tl_hpo.reporting.page.time_charts import (
+    accuracy_over_time,
+    experiments_over_time,
+    standing_charts,
+)
 from tl_hpo.reporting.records import read_run
 
 
@@ -52,3 +57,11 @@ def test_the_best_trial_is_drawn_though_there_is_no_room_for_it(epoch):
     chart = experiments_over_time({"a": epochs_of(epoch, 3, 40)}, "", most=10)
     assert {number for number, _ in drawn(chart)} == {2}
     assert "Of 120 epochs 40, of the best trials, are drawn." in chart.note
+
+
+def test_a_line_without_height_keeps_an_axis_of_accuracies():
+    rows = [Standing("shared", n, n, 10.0 * n, 0.6, 0.6, "shared", 0) for n in (1, 2)]
+    for chart in standing_charts({"one": rows}, ""):
+        assert chart.figure.layout.yaxis.range == (pytest.approx(0.55), pytest.approx(0.65))
+    rising = [*rows, replace(rows[1], best_val_accuracy=0.7)]
+    assert standing_charts({"one": rising}, "")[0].figure.layout.yaxis.range is None

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tl_hpo.cli.live.board import State, View, WorkerView
-from tl_hpo.search.usual_axes import shown
+from tl_hpo.search.usual_axes import short_value
 
 WIDE = 90  # columns: narrower, the settings of running trials are left out
 _OTHER_ROWS = 8  # the heading, two that are empty, the titles, and what is told of the others
@@ -123,7 +123,9 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
     optimizers = head if head == finetune else f"{head} then {finetune}"
     layer = settings["delimiting_layer"]
     depth = f"{layer:.3g}" if isinstance(layer, float) else str(layer)
-    further = "".join(f", {key} {shown(settings[key])}" for key in settings if key not in _COLUMNS)
+    further = "".join(
+        f", {key} {short_value(settings[key])}" for key in settings if key not in _COLUMNS
+    )
     return f"{settings['model']}, {optimizers}, layer {depth}{further}"
 
 

@@ -30,6 +30,7 @@
   const settings = {
     responsive: true,
     displaylogo: false,
+    displayModeBar: touch.matches ? false : "hover", // it lies over the legend
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
     toImageButtonOptions: { format: "svg" },
   };

@@ -20,6 +20,7 @@ from tl_hpo.reporting.records import Epoch
 
 MOST_EPOCHS = 10_000
 """Epochs in all charts of a page at most: of the best trials, so that the page stays small."""
+FLAT_MARGIN = 0.05  # of accuracy, above and below a line without height
 DASHES = {"head": "dot", "finetune": "solid"}
 
 
@@ -168,6 +169,11 @@ def standing_charts(stood: Mapping[str, Sequence[Standing]], file: str) -> list[
             yaxis_title=f"best {ACCURACY} so far",
             showlegend=len(stood) > 1,
         )
+        levels = {r.best_val_accuracy for rows in stood.values() for r in rows}
+        known = {level for level in levels if level is not None}
+        if len(known) == 1:  # the axis of a line without height would go beyond 0 and 1
+            [level] = known
+            figure.update_yaxes(range=[level - FLAT_MARGIN, level + FLAT_MARGIN])
         told = f"Best validation accuracy so far over {about}"
         charts.append(Chart(figure, told, "" if name else file))
     return charts

@@ -9,7 +9,7 @@ from tl_hpo.reporting.page.limits import best_trials
 from tl_hpo.reporting.page.rendering import Section, fill, html_of, section
 from tl_hpo.reporting.records import Run, Trial
 from tl_hpo.reporting.tables import steps
-from tl_hpo.search.usual_axes import shown
+from tl_hpo.search.usual_axes import short_value
 
 REASON_CHARACTERS = 200
 STATES = {
@@ -39,6 +39,9 @@ RESULT_COLUMNS = (
 """Name of each column, and whether it holds numbers; between them the further axes."""
 
 
+UNPRINTED = ("epochs", "started")  # paper has no room for them
+
+
 def steps_section(run: Run) -> Section | None:
     """Return what each step came to, and why one ended early."""
     return section("steps", "Steps", html_of(steps(run)[1:], "Steps")) if run.trials else None
@@ -64,6 +67,7 @@ def trials(run: Run) -> Section | None:
     body = fill(
         "trials.html.j2",
         columns=columns,
+        unprinted=UNPRINTED,
         rows=rows,
         states=states,
         total=len(run.trials),
@@ -82,8 +86,13 @@ def _cells(
         *_results(trial),
     ]
     return [
-        {"shown": shown, "value": value if number and value is not None else "", "number": number}
-        for (value, shown), (_, number) in zip(values, columns, strict=True)
+        {
+            "name": name,
+            "shown": shown,
+            "value": value if number and value is not None else "",
+            "number": number,
+        }
+        for (value, shown), (name, number) in zip(values, columns, strict=True)
     ]
 
 
@@ -105,7 +114,7 @@ def _chosen(trial: Trial) -> list[tuple[Any, str]]:
 
 def _further(trial: Trial, name: str) -> tuple[Any, str]:
     cell = trial.further.get(name, "")
-    return cell, shortened(shown(cell), REASON_CHARACTERS)
+    return cell, shortened(short_value(cell), REASON_CHARACTERS)
 
 
 def _results(trial: Trial) -> list[tuple[Any, str]]:
