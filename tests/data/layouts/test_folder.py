@@ -97,3 +97,14 @@ def test_images_beside_the_class_folders_are_told_by_name(plant, dataset, caplog
     assert "1 images of folder lie in no folder of a class and are left out (loose.png)" in (
         caplog.text
     )
+
+
+def test_notes_among_the_images_of_a_class_are_left_out_by_name(plant, dataset, caplog):
+    root = plant(*two("a", "b"))
+    for name in ("a/0.json", "a/Thumbs.db", "b/notes.TXT", "b/without_an_ending"):
+        (root / name).write_text("no image")
+    with caplog.at_level(logging.WARNING):
+        table = load_table(dataset("folder", root=root))
+    assert table.counts() == {"a": 2, "b": 3}
+    told = "3 of the files of folder are no images by their names and are left out (a/0.json, a/Th"
+    assert told in caplog.text

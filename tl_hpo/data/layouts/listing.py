@@ -21,6 +21,11 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+OTHER_SUFFIXES = frozenset(
+    {".csv", ".db", ".doc", ".docx", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".tsv"}
+    | {".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
+)
+
 
 def folders(root: Path) -> list[Path]:
     """Return the visible folders directly in ``root``, sorted."""
@@ -75,8 +80,21 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def from_folders(name: str, root: Path, classes: Sequence[str]) -> ImageTable:
-    """Return the table of all files in the folders ``classes`` of ``root``."""
-    return from_files(name, root, {class_: files(root / class_) for class_ in classes})
+    """Return the table of the files in the folders ``classes`` of ``root``.
+
+    What is no image by its name, such as notes, is told of and left out; any other file counts as
+    an image, so that one that cannot be read is missed.
+    """
+    found = {class_: files(root / class_) for class_ in classes}
+    others = [p for own in found.values() for p in own if p.suffix.lower() in OTHER_SUFFIXES]
+    if others:
+        names = named([path.relative_to(root).as_posix() for path in others])
+        log.warning("%d of the files of %s are no images by their names and are left out (%s)",
+                    len(others), name, names)  # fmt: skip
+    left = set(others)
+    return from_files(
+        name, root, {c: [p for p in own if p not in left] for c, own in found.items()}
+    )
 
 
 def from_files(name: str, root: Path, members: dict[str, list[Path]]) -> ImageTable:
