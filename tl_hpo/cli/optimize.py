@@ -112,6 +112,7 @@ def _report(
 ) -> None:
     """Judge the best model on the test side, write what is to be read, and tell it."""
     folder = experiment.plan.folder
+    logger.info("All steps have ended; measuring the best model and writing the report ...")
     with written_alone(experiment.storage, folder):
         remove_leftovers(folder)  # of workers that died
     trained = stored_overrides(best, OVERRIDES, experiment.plan)
