@@ -91,17 +91,17 @@ def test_transparent_pixels_are_black(tmp_path, frames):
 
 
 def test_few_unreadable_files_are_named_and_left_out(load, root, caplog):
-    (root / "a/notes.txt").write_text("no image")
+    (root / "a/notes.jpg").write_text("no image")
     (root / "b/3.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         table, images = load()
     assert table.counts() == {"a": 10, "b": 9}
-    assert {path.name for path in table.paths}.isdisjoint({"notes.txt"})
+    assert {path.name for path in table.paths}.isdisjoint({"notes.jpg"})
     assert np.count_nonzero(images.max(axis=(1, 2, 3))) == 19
     assert len(caplog.records) == 1
     message = caplog.records[0].getMessage()
     assert "2 of 21 files" in message
-    assert "a/notes.txt, b/3.png" in message
+    assert "a/notes.jpg, b/3.png" in message
 
 
 def test_what_is_left_out_is_told_once(load, root, caplog):

@@ -89,8 +89,8 @@ def from_folders(name: str, root: Path, classes: Sequence[str]) -> ImageTable:
     others = [p for own in found.values() for p in own if p.suffix.lower() in OTHER_SUFFIXES]
     if others:
         names = named([path.relative_to(root).as_posix() for path in others])
-        log.warning("%d of the files of %s are no images by their names and are left out (%s)",
-                    len(others), name, names)  # fmt: skip
+        log.warning("Left out of %s as no images by their names, %d in all: %s",
+                    name, len(others), names)  # fmt: skip
     left = set(others)
     return from_files(
         name, root, {c: [p for p in own if p not in left] for c, own in found.items()}
