@@ -20,7 +20,7 @@ from tl_hpo.search.sharing import is_taken_over, kept_alive
 from tl_hpo.search.sole_storage import committed_together
 from tl_hpo.search.step import StepRun
 from tl_hpo.search.study import CURVE, OVERRIDES, REASON, RESULT, SETTINGS, finished, wait_again
-from tl_hpo.search.usual_axes import further_settings, short_value, told_once, values_along
+from tl_hpo.search.usual_axes import chosen_besides, short_value
 from tl_hpo.search.watching import BegunTrial
 from tl_hpo.training.result import EpochRecord, TrialResult
 
@@ -80,8 +80,7 @@ class _Attempt:
     def begin(self, overrides: Sequence[str]) -> None:
         """Begin it, or begin it anew."""
         self.curve.clear()
-        (further,) = told_once([values_along(self.trial, further_settings([self.trial]))])
-        settings = self.trial.user_attrs[SETTINGS] | further
+        settings = self.trial.user_attrs[SETTINGS] | chosen_besides(self.trial)
         begun = BegunTrial(self.step.name, self.trial.number, settings, overrides)
         self.step.watcher.trial_begun(self.worker, begun)
 
@@ -243,8 +242,8 @@ def describe_trial(step: StepRun, trial: Trial, result: TrialResult) -> str:
         f"fine-tune {settings['finetune_optimizer']} {settings['finetune_lr']:.2g}, "
         f"layer {result.delimiting_layer}/{result.n_layers}"
     )
-    (further,) = told_once([values_along(trial, further_settings([trial]))])
-    chosen += "".join(f", {key} {short_value(text)}" for key, text in further.items())
+    besides = chosen_besides(trial).items()
+    chosen += "".join(f", {key} {short_value(text)}" for key, text in besides)
     reason = f" ({result.reason})" if result.reason else ""
     what = f"accuracy {result.val_accuracy:.4f}  {chosen}  {result.seconds:.0f} s{reason}"
     return f"{_name(step, trial)}  {what}"

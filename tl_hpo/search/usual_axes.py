@@ -52,6 +52,12 @@ def told_once(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     ]
 
 
+def chosen_besides(trial: BaseTrial) -> dict[str, str]:
+    """Return what a trial's own step chose beyond the usual axes, as it is to be told."""
+    (told,) = told_once([values_along(trial, further_settings([trial]))])
+    return told
+
+
 def short_value(text: str) -> str:
     """Return a value for a reader: a fraction with many digits in four."""
     try:

@@ -14,7 +14,7 @@ from tl_hpo.cli.live.time_left import seconds_left
 from tl_hpo.overrides import values_of
 from tl_hpo.search.records import Trials
 from tl_hpo.search.study import DUPLICATE_OF, SETTINGS, WAITS_FOR, result_of
-from tl_hpo.search.usual_axes import further_settings, told_once, values_along
+from tl_hpo.search.usual_axes import chosen_besides
 from tl_hpo.search.watching import BegunTrial, Watcher
 from tl_hpo.training.result import EpochRecord
 
@@ -253,6 +253,5 @@ def _is_one(trial: FrozenTrial) -> bool:
 def _best(study: str, trial: FrozenTrial) -> BestView:
     result = result_of(trial)
     settings = trial.user_attrs[SETTINGS] | {"delimiting_layer": result["delimiting_layer"]}
-    (further,) = told_once([values_along(trial, further_settings([trial]))])
-    settings |= further
+    settings |= chosen_besides(trial)
     return BestView(study, trial.number, result["val_accuracy"], settings)
